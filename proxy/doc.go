@@ -1,0 +1,30 @@
+// Package proxy is the data path: it claims a target for a request, forwards
+// the request, counts it and lets the target go. It knows no configuration
+// file and no control plane; both hand it plain values.
+//
+// # Words
+//
+// A [Service] is one application behind the proxy, with two slots. A [Target]
+// is what requests are sent to: one slot's address with its connection pool and
+// its count of claims. A claim is a request's hold on its target. A swap
+// replaces targets in one atomic instant; the targets it replaced are retired
+// and drain.
+//
+// # Promise
+//
+//   - P1 A request is served start to finish by the target it claimed.
+//   - P2 Once [Proxy.Swap] has returned, no request starts on the targets it
+//     replaced. A claim counts first and looks again: a retired target refuses,
+//     and the request reads the table anew. Drained therefore means never used
+//     again.
+//   - P3 A request whose bytes the slot may have seen is never sent again.
+//   - P4 Body bytes pass unchanged, in order and as they come.
+//   - P5 What an untrusted peer says about itself (X-Forwarded-*, Forwarded,
+//     X-Real-IP, hop-by-hop fields) does not reach the slot as truth.
+//
+// # Who starts and stops what
+//
+// Constructors start no goroutine. [Server.Serve] and [Retired.Drain] block;
+// the caller writes go. All exported methods may be called by several
+// goroutines at once unless their comment says otherwise.
+package proxy

@@ -1,0 +1,44 @@
+package proxy
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// hold keeps a service's requests waiting instead of failing them. It is
+// bounded in number and time; a waiter leaves with its client.
+type hold struct {
+	released chan struct{}
+	waiting  atomic.Int64
+	limit    int64
+	time     time.Duration
+}
+
+func newHold(s *Service) *hold {
+	return &hold{released: make(chan struct{}), limit: int64(s.HoldRequests), time: s.HoldTime}
+}
+
+// wait blocks until the hold is released. It fails with errHoldFull,
+// errHoldTimeout or ctx's cause, and then nothing was sent anywhere.
+func (h *hold) wait(ctx context.Context) error {
+	if n := h.waiting.Add(1); h.limit > 0 && n > h.limit {
+		h.waiting.Add(-1)
+		return errHoldFull
+	}
+	defer h.waiting.Add(-1)
+	var timeout <-chan time.Time
+	if h.time > 0 {
+		timer := time.NewTimer(h.time)
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	select {
+	case <-h.released:
+		return nil
+	case <-timeout:
+		return errHoldTimeout
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,238 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"reflect"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Errors that a claim may end with. Nothing was sent anywhere.
+var (
+	errNoService   = errors.New("no such service")
+	errHoldFull    = errors.New("too many requests are waiting")
+	errHoldTimeout = errors.New("the service was held for too long")
+)
+
+// Options are what a [Proxy] needs from outside.
+type Options struct {
+	// Logger gets what an operator should know; nil means none.
+	Logger *zap.Logger
+	// OnConnectError is told of every failed connect to a slot, on the request's
+	// goroutine, so it must not block. Nil means nobody is told.
+	OnConnectError func(service, slot string, err error)
+}
+
+// Settings are the parts of the data path that belong to no service and may
+// change while it runs.
+type Settings struct {
+	// TrustedPeers are the networks whose forwarded headers are believed.
+	TrustedPeers []netip.Prefix
+	// TrustUnixPeers says whether peers on unix sockets are believed too.
+	TrustUnixPeers bool
+	// AccessLog gets one entry for each request; nil means none.
+	AccessLog *AccessLog
+}
+
+// Proxy owns the table of targets and forwards requests by it.
+type Proxy struct {
+	opts  Options
+	table atomic.Pointer[table]
+	fwd   *forwarder
+
+	mu       sync.Mutex // serialises those who replace the table
+	stats    map[slotKey]*slotStats
+	draining []*Target // retired and not yet drained, for Stats
+}
+
+// table is one immutable generation of everything a request looks up. A single
+// pointer for all services is what lets several of them swap in one instant.
+type table struct {
+	settings Settings
+	routes   map[string]*route
+}
+
+// route is one service's row: its description, its active target and, while
+// it is held, where requests wait.
+type route struct {
+	service *Service
+	target  *Target
+	hold    *hold
+}
+
+type slotKey struct{ service, slot string }
+
+// New returns a proxy with no services.
+func New(o Options) *Proxy {
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	p := &Proxy{opts: o, stats: map[slotKey]*slotStats{}}
+	p.table.Store(&table{})
+	p.fwd = newForwarder(p)
+	return p
+}
+
+// Configure replaces the settings and the set of services in one instant.
+// active names each service's active slot, held those that start held. A
+// service whose description did not change keeps its target, its connections
+// and its waiters; one that did gets a new target and the old one drains.
+// On error nothing has changed.
+func (p *Proxy) Configure(set Settings, services []Service, active map[string]string, held map[string]bool) (*Retired, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old := p.table.Load()
+	next := &table{settings: set, routes: make(map[string]*route, len(services))}
+	for _, s := range services {
+		r, err := p.nextRoute(old.routes[s.Name], s, active[s.Name], held[s.Name])
+		if err != nil {
+			return nil, err
+		}
+		next.routes[s.Name] = r
+	}
+	return p.replace(old, next), nil
+}
+
+// nextRoute keeps what it can of a service's row.
+func (p *Proxy) nextRoute(old *route, s Service, slot string, held bool) (*route, error) {
+	s.Slots, s.Upgrades = maps.Clone(s.Slots), slices.Clone(s.Upgrades)
+	if _, ok := s.Slots[slot]; !ok {
+		return nil, fmt.Errorf("service %s has no slot %q", s.Name, slot)
+	}
+	r := &route{service: &s}
+	if old != nil && old.target.Slot == slot && reflect.DeepEqual(*old.service, s) {
+		r.target = old.target
+	} else {
+		r.target = p.newTarget(&s, slot)
+	}
+	switch {
+	case held && old != nil && old.hold != nil:
+		r.hold = old.hold
+	case held:
+		r.hold = newHold(&s)
+	}
+	return r, nil
+}
+
+// Swap makes the named slots active, service by service name, all in one
+// atomic instant: no request sees one service moved and another not yet. Once it
+// returns, no request starts on the targets it replaced (P2). A service that is
+// already on the wanted slot is left alone. On error nothing has moved.
+func (p *Proxy) Swap(to map[string]string) (*Retired, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old := p.table.Load()
+	next := &table{settings: old.settings, routes: maps.Clone(old.routes)}
+	for service, slot := range to {
+		r, ok := old.routes[service]
+		if !ok {
+			return nil, fmt.Errorf("%w %q", errNoService, service)
+		}
+		if _, ok := r.service.Slots[slot]; !ok {
+			return nil, fmt.Errorf("service %s has no slot %q", service, slot)
+		}
+		if r.target.Slot == slot {
+			continue
+		}
+		next.routes[service] = &route{service: r.service, target: p.newTarget(r.service, slot), hold: r.hold}
+	}
+	return p.replace(old, next), nil
+}
+
+// Hold makes requests of the named services wait from now on; Release lets
+// them go. Requests that hold a claim already are not touched. Unknown names
+// and services already in the wanted state are ignored.
+func (p *Proxy) Hold(services ...string) { p.setHold(services, true) }
+
+// Release ends what [Proxy.Hold] began.
+func (p *Proxy) Release(services ...string) { p.setHold(services, false) }
+
+func (p *Proxy) setHold(services []string, held bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old := p.table.Load()
+	next := &table{settings: old.settings, routes: maps.Clone(old.routes)}
+	for _, name := range services {
+		r, ok := old.routes[name]
+		if !ok || (r.hold != nil) == held {
+			continue
+		}
+		n := &route{service: r.service, target: r.target}
+		if held {
+			n.hold = newHold(r.service)
+		}
+		next.routes[name] = n
+	}
+	p.replace(old, next)
+}
+
+// replace stores the next table, then retires the targets and releases the
+// holds that it no longer names. The order is what P2 rests on: whoever is
+// refused by a retired target finds the newer table.
+func (p *Proxy) replace(old, next *table) *Retired {
+	p.table.Store(next)
+	retired := &Retired{}
+	for name, was := range old.routes {
+		now := next.routes[name]
+		if now == nil || now.target != was.target {
+			was.target.retire()
+			retired.targets = append(retired.targets, was.target)
+		}
+		if was.hold != nil && (now == nil || now.hold != was.hold) {
+			close(was.hold.released)
+		}
+	}
+	p.draining = slices.DeleteFunc(append(p.draining, retired.targets...), (*Target).Drained)
+	return retired
+}
+
+func (p *Proxy) newTarget(s *Service, slot string) *Target {
+	key := slotKey{s.Name, slot}
+	stats := p.stats[key]
+	if stats == nil {
+		stats = &slotStats{}
+		p.stats[key] = stats
+	}
+	return newTarget(s, slot, newTransport(s, slot, p.opts.OnConnectError), stats)
+}
+
+// claim is one request's hold on its target, with the table generation that
+// the request is pinned to.
+type claim struct {
+	*Target
+	service  *Service
+	settings *Settings
+	held     time.Duration // how long the request waited in a hold
+}
+
+// claim takes the service's active target, waiting while the service is held.
+// The caller must release it. On error nothing was claimed.
+func (p *Proxy) claim(ctx context.Context, service string) (claim, error) {
+	var held time.Duration
+	for {
+		t := p.table.Load()
+		r, ok := t.routes[service]
+		if !ok {
+			return claim{}, errNoService
+		}
+		if r.hold != nil {
+			start := time.Now()
+			if err := r.hold.wait(ctx); err != nil {
+				return claim{}, err
+			}
+			held += time.Since(start)
+			continue
+		}
+		if r.target.claim() {
+			return claim{Target: r.target, service: r.service, settings: &t.settings, held: held}, nil
+		}
+	}
+}

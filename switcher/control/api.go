@@ -1,0 +1,151 @@
+package control
+
+import (
+	"time"
+
+	"charactier-proxy/switcher"
+)
+
+// VersionHeader carries the daemon's version in every answer.
+const VersionHeader = "Charactier-Proxy-Version"
+
+// Role is what a peer may do.
+type Role int
+
+// The roles; a higher one includes the lower.
+const (
+	None   Role = iota // nothing: answered 403
+	Reader             // everything that changes nothing
+	Admin              // everything
+)
+
+// Route is one call of the API.
+type Route struct {
+	Method, Path string
+	Role         Role
+}
+
+// The routes. Request and answer types are named beside each.
+var (
+	RouteVersion     = Route{"GET", "/v1/version", Reader}      // -> Version
+	RouteStatus      = Route{"GET", "/v1/status", Reader}       // -> Status
+	RouteHistory     = Route{"GET", "/v1/history", Reader}      // ?limit=N -> []switcher.Record, newest first
+	RouteEvents      = Route{"GET", "/v1/events", Reader}       // ?after=SEQ -> Events as JSON lines, until the client leaves
+	RouteSwitch      = Route{"POST", "/v1/switch", Admin}       // SwitchRequest -> switcher.Record
+	RouteRollback    = Route{"POST", "/v1/rollback", Admin}     // SwitchRequest -> switcher.Record
+	RouteHold        = Route{"POST", "/v1/hold", Admin}         // HoldRequest -> switcher.Record
+	RouteReleaseHold = Route{"POST", "/v1/release-hold", Admin} // HoldRequest -> switcher.Record
+	RouteAbort       = Route{"POST", "/v1/abort", Admin}        // nothing -> AbortResult
+	RouteReload      = Route{"POST", "/v1/reload", Admin}       // nothing -> ConfigStatus
+)
+
+// Version answers RouteVersion.
+type Version struct {
+	Version  string `json:"version"`
+	Revision string `json:"revision,omitempty"`
+	Go       string `json:"go"`
+	API      int    `json:"api"` // 1
+}
+
+// SwitchRequest is the body of RouteSwitch and RouteRollback.
+type SwitchRequest struct {
+	To       switcher.Slot `json:"to,omitempty"`       // switch only; empty: the other one
+	Services []string      `json:"services,omitempty"` // empty: all
+	Force    bool          `json:"force,omitempty"`
+	Reason   string        `json:"reason,omitempty"`
+	// Wait is how long to wait for the target to become healthy; zero: it must be
+	// healthy now.
+	Wait time.Duration `json:"wait_ns,omitempty"`
+	// Drain bounds how long the answer waits for requests on the old slot; zero
+	// means the service's own drain_timeout, negative: do not wait.
+	Drain time.Duration `json:"drain_ns,omitempty"`
+}
+
+// HoldRequest is the body of RouteHold and RouteReleaseHold.
+type HoldRequest struct {
+	Services []string `json:"services,omitempty"` // empty: all
+	Reason   string   `json:"reason,omitempty"`
+}
+
+// AbortResult names the operation that was told to stop.
+type AbortResult struct {
+	ID   string        `json:"id"`
+	Kind switcher.Kind `json:"kind"`
+}
+
+// Status answers RouteStatus: everything an operator looks at first.
+type Status struct {
+	Version  string          `json:"version"`
+	PID      int             `json:"pid"`
+	Started  time.Time       `json:"started"`
+	Config   ConfigStatus    `json:"config"`
+	State    StateStatus     `json:"state"`
+	Services []ServiceStatus `json:"services"` // sorted by name
+	// Operation is the one that runs now; nil when none does.
+	Operation *switcher.Operation `json:"operation,omitempty"`
+	Last      *switcher.Record    `json:"last,omitempty"`
+	// Warnings are what an operator should mend, in plain sentences.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// ConfigStatus says which configuration runs, and what is wrong with a newer one.
+type ConfigStatus struct {
+	Path   string    `json:"path,omitempty"` // empty: built-in defaults
+	Loaded time.Time `json:"loaded"`
+	// Rejected is why the newest file was not taken; empty when it runs.
+	Rejected   string    `json:"rejected,omitempty"`
+	RejectedAt time.Time `json:"rejected_at,omitzero"`
+	// NeedsRestart lists keys whose new value waits for a restart.
+	NeedsRestart []string `json:"needs_restart,omitempty"`
+}
+
+// StateStatus says where the state is kept and whether it is sound.
+type StateStatus struct {
+	Dir        string `json:"dir"`
+	Generation uint64 `json:"generation"`
+	// Note says what was found at start if it was not simply the last state.
+	Note string `json:"note,omitempty"`
+}
+
+// ServiceStatus is one service.
+type ServiceStatus struct {
+	Name       string         `json:"name"`
+	Listen     []string       `json:"listen"`
+	Active     switcher.Slot  `json:"active"`
+	Previous   switcher.Slot  `json:"previous,omitempty"`
+	Since      time.Time      `json:"since"`
+	RolledBack bool           `json:"rolled_back,omitempty"`
+	Held       *switcher.Held `json:"held,omitempty"`
+	Waiting    int64          `json:"waiting"` // requests that wait in the hold
+	Slots      []SlotStatus   `json:"slots"`   // blue, green
+}
+
+// SlotStatus is one slot of a service.
+type SlotStatus struct {
+	Name     switcher.Slot     `json:"name"`
+	Address  string            `json:"address"`
+	Unit     string            `json:"unit,omitempty"`
+	Active   bool              `json:"active"`
+	Health   HealthStatus      `json:"health"`
+	InFlight int64             `json:"in_flight"`          // requests, streams not counted
+	Streams  int64             `json:"streams"`            // event streams and upgrades
+	Draining bool              `json:"draining"`           // standby with requests or streams left
+	Requests uint64            `json:"requests"`           // since the daemon started
+	Errors   uint64            `json:"errors"`             // answers 5xx and those we had to give for the slot
+	ByClass  map[string]uint64 `json:"by_class,omitempty"` // "2xx": n
+	ByCause  map[string]uint64 `json:"by_cause,omitempty"` // our own errors by cause
+	// Over the last ten seconds; latency is to the answer's last byte, streams
+	// excluded.
+	Rate float64       `json:"rate"` // requests a second
+	P50  time.Duration `json:"p50_ns"`
+	P99  time.Duration `json:"p99_ns"`
+}
+
+// HealthStatus is what the active probes know of a slot.
+type HealthStatus struct {
+	State  string        `json:"state"` // healthy, unhealthy, unknown
+	Since  time.Time     `json:"since,omitzero"`
+	Probed time.Time     `json:"probed,omitzero"`
+	Took   time.Duration `json:"took_ns"`
+	Error  string        `json:"error,omitempty"` // of the last failed probe
+}

@@ -1,0 +1,23 @@
+package control
+
+import (
+	"context"
+
+	"charactier-proxy/switcher"
+)
+
+// Operations is what the server needs of the daemon. Each method may be called
+// by several goroutines at once; ctx ends when the client leaves.
+type Operations interface {
+	Status(ctx context.Context) Status
+	History(limit int) ([]switcher.Record, error)
+	// Events calls emit with every event after seq, first the remembered ones,
+	// then those to come, until ctx ends or emit fails.
+	Events(ctx context.Context, after uint64, emit func(switcher.Event) error) error
+	Switch(ctx context.Context, r SwitchRequest, by switcher.Actor) (switcher.Record, error)
+	Rollback(ctx context.Context, r SwitchRequest, by switcher.Actor) (switcher.Record, error)
+	Hold(ctx context.Context, r HoldRequest, by switcher.Actor) (switcher.Record, error)
+	ReleaseHold(ctx context.Context, r HoldRequest, by switcher.Actor) (switcher.Record, error)
+	Abort(ctx context.Context, by switcher.Actor) (AbortResult, error)
+	Reload(ctx context.Context, by switcher.Actor) (ConfigStatus, error)
+}
