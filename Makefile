@@ -1,0 +1,69 @@
+# The two commands to know: make demo (see it work) and make test (check it all).
+
+GO          ?= go
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS     := -s -w -X main.version=$(VERSION)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOTESTSUM   := gotest.tools/gotestsum@v1.13.0
+LINT        := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+
+.PHONY: all build test deps vet unit soak fuzz lint demo install clean
+
+all: build
+
+# build puts both programs into bin/.
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/charactier-proxy ./cmd/charactier-proxyctl
+
+# test is everything that must hold before a change lands.
+test: deps vet unit
+
+# deps installs what the tests need and this machine lacks; without root it
+# only says what is missing.
+deps:
+	./.ci/deps
+
+vet:
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+# unit runs every test, the end-to-end ones included, and prints the skipped
+# ones at the end.
+unit:
+	$(GO) run $(GOTESTSUM) --format pkgname-and-test-fails -- -race -timeout 15m ./...
+
+# soak runs the long forms of the end-to-end tests: a thousand switches under a
+# million requests, ten thousand switches for leaks, two hundred kills.
+soak:
+	SOAK=1 $(GO) test -count=1 -timeout 80m -v -run 'Soak' ./cmd/...
+
+# fuzz gives each fuzz target FUZZTIME.
+FUZZTIME ?= 30s
+fuzz:
+	@for pkg in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+# lint is stricter than vet and slower to install.
+lint:
+	$(GO) run $(LINT) run
+
+# demo builds both programs and shows a switch under load.
+demo: build
+	bin/charactier-proxyctl demo
+
+# install copies the programs, the units and the user's definition; it starts
+# nothing.
+install: build
+	install -Dm755 bin/charactier-proxy bin/charactier-proxyctl -t $(DESTDIR)$(PREFIX)/bin
+	install -Dm644 systemd/units/charactier-proxy.service systemd/units/charactier-proxy.socket \
+		systemd/units/charactier-proxy-control.socket -t $(DESTDIR)/etc/systemd/system
+	install -Dm644 systemd/units/sysusers.d/charactier-proxy.conf -t $(DESTDIR)/etc/sysusers.d
+
+clean:
+	rm -rf bin
