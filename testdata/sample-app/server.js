@@ -1,0 +1,47 @@
+// One slot: the process that one systemd unit runs. The app itself is in app.js.
+import { createServer } from 'node:http';
+import { WebSocketServer } from 'ws';
+import { createApp } from './app.js';
+import { Ledger } from './ledger.js';
+
+const {
+  PORT = '5000',
+  HOST = '127.0.0.1',
+  SLOT = 'blue',
+  REVISION = 'unknown',
+  LEDGER,
+  WEBHOOK_SECRET = 'whsec_sample',
+  KEEP_ALIVE_TIMEOUT_MS,
+} = process.env;
+
+const app = createApp({
+  slot: SLOT,
+  revision: REVISION,
+  webhookSecret: WEBHOOK_SECRET,
+  ledger: new Ledger(LEDGER),
+});
+const server = createServer(app);
+if (KEEP_ALIVE_TIMEOUT_MS) server.keepAliveTimeout = Number(KEEP_ALIVE_TIMEOUT_MS);
+
+// Connections get a number, so that an answer can tell which one it came by.
+let connections = 0;
+server.on('connection', (socket) => { socket.serial = ++connections; });
+
+// WS /ws echoes every message, text or binary, fragments joined.
+const sockets = new WebSocketServer({ server, path: '/ws' });
+sockets.on('headers', (headers) => headers.push(`X-Slot: ${SLOT}`));
+sockets.on('connection', (socket) => {
+  socket.on('message', (data, isBinary) => socket.send(data, { binary: isBinary }));
+  socket.on('error', (err) => console.error(err.message));
+});
+
+// Stop as most Express apps do: take no new connection, wait for the requests,
+// give up after 30 s. An open event stream or WebSocket makes it wait that long.
+process.on('SIGTERM', () => {
+  server.close(() => process.exit(0));
+  setTimeout(() => process.exit(1), 30_000).unref();
+});
+
+server.listen(Number(PORT), HOST, () => {
+  console.log(`${SLOT} (${REVISION}) listens on ${HOST}:${server.address().port}`);
+});
