@@ -30,14 +30,22 @@ var (
 	RouteVersion     = Route{"GET", "/v1/version", Reader}      // -> Version
 	RouteStatus      = Route{"GET", "/v1/status", Reader}       // -> Status
 	RouteHistory     = Route{"GET", "/v1/history", Reader}      // ?limit=N -> []switcher.Record, newest first
-	RouteEvents      = Route{"GET", "/v1/events", Reader}       // ?after=SEQ -> Events as JSON lines, until the client leaves
+	RouteEvents      = Route{"GET", "/v1/events", Reader}       // ?after=SEQ -> switcher.Event as JSON lines, until the client leaves; an empty line is a heartbeat
 	RouteSwitch      = Route{"POST", "/v1/switch", Admin}       // SwitchRequest -> switcher.Record
 	RouteRollback    = Route{"POST", "/v1/rollback", Admin}     // SwitchRequest -> switcher.Record
 	RouteHold        = Route{"POST", "/v1/hold", Admin}         // HoldRequest -> switcher.Record
 	RouteReleaseHold = Route{"POST", "/v1/release-hold", Admin} // HoldRequest -> switcher.Record
-	RouteAbort       = Route{"POST", "/v1/abort", Admin}        // nothing -> AbortResult
+	RouteAbort       = Route{"POST", "/v1/abort", Admin}        // AbortRequest -> AbortResult
 	RouteReload      = Route{"POST", "/v1/reload", Admin}       // nothing -> ConfigStatus
 )
+
+// Routes lists all of them, in the order above.
+func Routes() []Route {
+	return []Route{
+		RouteVersion, RouteStatus, RouteHistory, RouteEvents,
+		RouteSwitch, RouteRollback, RouteHold, RouteReleaseHold, RouteAbort, RouteReload,
+	}
+}
 
 // Version answers RouteVersion.
 type Version struct {
@@ -65,6 +73,13 @@ type SwitchRequest struct {
 type HoldRequest struct {
 	Services []string `json:"services,omitempty"` // empty: all
 	Reason   string   `json:"reason,omitempty"`
+}
+
+// AbortRequest is the body of RouteAbort.
+type AbortRequest struct {
+	// ID names the operation to stop; empty means whichever runs. One who stops
+	// what they began themselves names it, so that they never stop another's.
+	ID string `json:"id,omitempty"`
 }
 
 // AbortResult names the operation that was told to stop.

@@ -7,7 +7,10 @@ import (
 )
 
 // Operations is what the server needs of the daemon. Each method may be called
-// by several goroutines at once; ctx ends when the client leaves.
+// by several goroutines at once; ctx ends when the client leaves or the server
+// stops. An operation that failed returns its record beside the error, so that
+// the one who asked learns where the traffic is; an error may carry what to do
+// next in a method Hint() string.
 type Operations interface {
 	Status(ctx context.Context) Status
 	History(limit int) ([]switcher.Record, error)
@@ -18,6 +21,6 @@ type Operations interface {
 	Rollback(ctx context.Context, r SwitchRequest, by switcher.Actor) (switcher.Record, error)
 	Hold(ctx context.Context, r HoldRequest, by switcher.Actor) (switcher.Record, error)
 	ReleaseHold(ctx context.Context, r HoldRequest, by switcher.Actor) (switcher.Record, error)
-	Abort(ctx context.Context, by switcher.Actor) (AbortResult, error)
+	Abort(ctx context.Context, r AbortRequest, by switcher.Actor) (AbortResult, error)
 	Reload(ctx context.Context, by switcher.Actor) (ConfigStatus, error)
 }

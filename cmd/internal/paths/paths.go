@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"charactier-proxy/switcher/control"
 )
 
 // The environment variables that stand in for the flags.
@@ -24,7 +26,7 @@ const (
 const (
 	SystemConfig   = "/etc/charactier-proxy/config.yaml"
 	SystemStateDir = "/var/lib/charactier-proxy"
-	SystemSocket   = "/run/charactier-proxy/control.sock"
+	SystemSocket   = control.DefaultSocket
 )
 
 const (

@@ -1,0 +1,241 @@
+package control
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"charactier-proxy/switcher"
+)
+
+// DefaultSocket is where the system's daemon listens.
+const DefaultSocket = "/run/charactier-proxy/control.sock"
+
+// maxAnswer bounds what the client keeps of one answer.
+const maxAnswer = 64 << 20
+
+// Client calls the daemon. The zero value works, on the default socket. It may
+// be used by several goroutines at once; each call is a connection of its own,
+// so there is nothing to close.
+type Client struct {
+	// Socket is the path of the control socket; empty means DefaultSocket.
+	Socket string
+	// OwnVersion is the caller's, and OtherVersion is told of a daemon that has
+	// another one, once for each call. Both may be left out.
+	OwnVersion   string
+	OtherVersion func(daemon string)
+}
+
+// Version asks which version the daemon is.
+func (c *Client) Version(ctx context.Context) (Version, error) {
+	return fetch[Version](ctx, c, RouteVersion, nil, nil)
+}
+
+// Status asks for everything an operator looks at first.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	return fetch[Status](ctx, c, RouteStatus, nil, nil)
+}
+
+// History asks for the newest limit operations, newest first.
+func (c *Client) History(ctx context.Context, limit int) ([]switcher.Record, error) {
+	query := url.Values{"limit": {strconv.Itoa(limit)}}
+	return fetch[[]switcher.Record](ctx, c, RouteHistory, query, nil)
+}
+
+// Switch moves the traffic. On error the record, if it has an ID, tells what
+// was tried and where the traffic is; so it is with all operations.
+func (c *Client) Switch(ctx context.Context, r SwitchRequest) (switcher.Record, error) {
+	return operate(ctx, c, RouteSwitch, r)
+}
+
+// Rollback moves the traffic back to the previous slot.
+func (c *Client) Rollback(ctx context.Context, r SwitchRequest) (switcher.Record, error) {
+	return operate(ctx, c, RouteRollback, r)
+}
+
+// Hold makes requests wait.
+func (c *Client) Hold(ctx context.Context, r HoldRequest) (switcher.Record, error) {
+	return operate(ctx, c, RouteHold, r)
+}
+
+// ReleaseHold lets them go.
+func (c *Client) ReleaseHold(ctx context.Context, r HoldRequest) (switcher.Record, error) {
+	return operate(ctx, c, RouteReleaseHold, r)
+}
+
+// Abort stops an operation that has not swapped yet.
+func (c *Client) Abort(ctx context.Context, r AbortRequest) (AbortResult, error) {
+	return fetch[AbortResult](ctx, c, RouteAbort, nil, r)
+}
+
+// Reload makes the daemon read its configuration again.
+func (c *Client) Reload(ctx context.Context) (ConfigStatus, error) {
+	return fetch[ConfigStatus](ctx, c, RouteReload, nil, nil)
+}
+
+// Events calls emit with every event after seq, the remembered ones first,
+// until ctx ends (nil), emit fails (its error) or the daemon goes
+// (ErrUnreachable). Coming back is left to the caller.
+func (c *Client) Events(ctx context.Context, after uint64, emit func(switcher.Event) error) error {
+	query := url.Values{"after": {strconv.FormatUint(after, 10)}}
+	resp, err := c.send(ctx, RouteEvents, query, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		if len(lines.Bytes()) == 0 {
+			continue
+		}
+		var e switcher.Event
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			return fmt.Errorf("reading an event: %w", err)
+		}
+		if err := emit(e); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return fmt.Errorf("%w: it ended the stream of events", ErrUnreachable)
+}
+
+func operate(ctx context.Context, c *Client, route Route, request any) (switcher.Record, error) {
+	rec, err := fetch[switcher.Record](ctx, c, route, nil, request)
+	var e *Error
+	if errors.As(err, &e) && e.Record != nil {
+		return *e.Record, err
+	}
+	return rec, err
+}
+
+// fetch makes one call and decodes its answer. Unknown fields are of a newer
+// daemon and let be.
+func fetch[T any](ctx context.Context, c *Client, route Route, query url.Values, request any) (T, error) {
+	var answer T
+	resp, err := c.send(ctx, route, query, request)
+	if err != nil {
+		return answer, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return answer, c.unreachable(ctx, err)
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return answer, fmt.Errorf("reading the daemon's answer to %s: %w", route.Path, err)
+	}
+	return answer, nil
+}
+
+// send returns an answer of 200, whose body the caller closes, or an error.
+func (c *Client) send(ctx context.Context, route Route, query url.Values, request any) (*http.Response, error) {
+	var body io.Reader
+	if request != nil {
+		raw, err := json.Marshal(request)
+		if err != nil {
+			return nil, fmt.Errorf("encoding the request: %w", err)
+		}
+		body = bytes.NewReader(raw)
+	}
+	target := url.URL{Scheme: "http", Host: "charactier-proxy", Path: route.Path, RawQuery: query.Encode()}
+	req, err := http.NewRequestWithContext(ctx, route.Method, target.String(), body)
+	if err != nil {
+		return nil, fmt.Errorf("making the request: %w", err)
+	}
+	resp, err := c.transport().RoundTrip(req)
+	if err != nil {
+		return nil, c.unreachable(ctx, err)
+	}
+	c.compareVersion(resp.Header.Get(VersionHeader))
+	if resp.StatusCode != http.StatusOK {
+		defer resp.Body.Close()
+		raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+		if err != nil {
+			return nil, c.unreachable(ctx, err)
+		}
+		return nil, decodeError(resp.StatusCode, raw)
+	}
+	return resp, nil
+}
+
+func (c *Client) transport() *http.Transport {
+	return &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			dialer := net.Dialer{Timeout: dialTimeout}
+			return dialer.DialContext(ctx, "unix", c.socket())
+		},
+		DisableKeepAlives:  true,
+		DisableCompression: true,
+	}
+}
+
+func (c *Client) socket() string {
+	if c.Socket == "" {
+		return DefaultSocket
+	}
+	return c.Socket
+}
+
+func (c *Client) compareVersion(daemon string) {
+	if c.OtherVersion != nil && c.OwnVersion != "" && daemon != "" && daemon != c.OwnVersion {
+		c.OtherVersion(daemon)
+	}
+}
+
+// unreachable says why no answer came, and what helps.
+func (c *Client) unreachable(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("waiting for the daemon: %w", context.Cause(ctx))
+	}
+	const status = "systemctl status charactier-proxy"
+	path := c.socket()
+	switch {
+	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ENOTDIR):
+		return hinted{fmt.Errorf("%w: there is no socket %s", ErrUnreachable, path), status}
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return hinted{fmt.Errorf("%w: nobody listens on %s", ErrUnreachable, path), status}
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
+		return hinted{fmt.Errorf("%w: permission denied on %s", ErrUnreachable, path), joinHint(path)}
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, os.ErrDeadlineExceeded):
+		return hinted{fmt.Errorf("%w: it does not answer on %s", ErrUnreachable, path), status}
+	}
+	return hinted{fmt.Errorf("%w: it closed the connection without an answer: %w", ErrUnreachable, err), status}
+}
+
+// joinHint names the group that owns the socket, or the directory that hides
+// it.
+func joinHint(path string) string {
+	const otherwise = "ask as root: sudo charactier-proxyctl …"
+	for _, p := range []string{path, filepath.Dir(path)} {
+		info, err := os.Stat(p)
+		if err != nil {
+			continue
+		}
+		st, ok := info.Sys().(*syscall.Stat_t)
+		if !ok || st.Gid == 0 {
+			return otherwise
+		}
+		g, err := user.LookupGroupId(strconv.FormatUint(uint64(st.Gid), 10))
+		if err != nil {
+			return otherwise
+		}
+		return fmt.Sprintf("sudo usermod -aG %s %s, then log in again", g.Name, userName(uint32(os.Geteuid())))
+	}
+	return otherwise
+}

@@ -1,0 +1,221 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"go.uber.org/zap"
+
+	"charactier-proxy/switcher"
+)
+
+// The server's patience. None of it bounds an operation, which takes as long as
+// its request allows.
+const (
+	headTimeout   = 5 * time.Second  // for a request's head
+	bodyTimeout   = 10 * time.Second // for a request's body
+	writeTimeout  = 10 * time.Second // for a client to take an answer or an event
+	idleTimeout   = time.Minute
+	stopTimeout   = 5 * time.Second // for answers under way when the server stops
+	heartbeat     = 10 * time.Second
+	maxHeadBytes  = 16 << 10
+	maxPeerConns  = 64 // of all users but root and the daemon's own
+	maxAdminConns = 64
+)
+
+// Options are what a server is made of.
+type Options struct {
+	Operations Operations
+	Version    Version
+	Logger     *zap.Logger
+	// Group's members may do everything, ReadGroup's may look. Names or numbers;
+	// empty means no such group. Root and the daemon's own user may always.
+	Group, ReadGroup string
+}
+
+// Server answers the control API.
+type Server struct {
+	ops     Operations
+	version Version
+	log     *zap.Logger
+	audit   *zap.Logger
+	access  access
+	beat    time.Duration
+}
+
+// NewServer checks that the groups exist.
+func NewServer(o Options) (*Server, error) {
+	access, err := newAccess(o.Group, o.ReadGroup)
+	if err != nil {
+		return nil, err
+	}
+	log := o.Logger.Named("control")
+	return &Server{
+		ops: o.Operations, version: o.Version, log: log, audit: o.Logger.Named("audit"),
+		access: access, beat: heartbeat,
+	}, nil
+}
+
+// Serve answers on ln until ctx ends, then lets answers under way finish for a
+// few seconds. Operations see the end of ctx at once. It closes ln and returns
+// nil unless accepting failed.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	srv := &http.Server{
+		Handler:           s.handler(),
+		ReadHeaderTimeout: headTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeadBytes,
+		ErrorLog:          zap.NewStdLog(s.log),
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ConnContext:       connContext,
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(newGate(ln, s.access)) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serving the control socket: %w", err)
+	case <-ctx.Done():
+	}
+	s.stop(srv)
+	<-failed
+	return nil
+}
+
+func (s *Server) stop(srv *http.Server) {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if err := srv.Shutdown(ctx); err != nil {
+		s.log.Warn("closing control connections that did not end", zap.Error(err))
+		if err := srv.Close(); err != nil {
+			s.log.Warn("closing the control socket", zap.Error(err))
+		}
+	}
+}
+
+// call is one request on its way through the server.
+type call struct {
+	w  http.ResponseWriter
+	r  *http.Request
+	by switcher.Actor // set where the route changes something
+}
+
+// answer does the work of a route: a value to send as JSON, or an error and
+// the record of what failed.
+type answer func(*call) (value any, err error)
+
+// handler builds the routes. Whether a peer may use one is decided here and
+// nowhere else.
+func (s *Server) handler() http.Handler {
+	mux := http.NewServeMux()
+	for route, do := range s.answers() {
+		mux.HandleFunc(route.Method+" "+route.Path, func(w http.ResponseWriter, r *http.Request) {
+			s.serve(route, do, w, r)
+		})
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(VersionHeader, s.version.Version)
+		s.send(w, nil, switcher.Record{}, fmt.Errorf("%w: %s %s", ErrNoRoute, r.Method, printable(r.URL.Path, 100)))
+	})
+	return mux
+}
+
+func (s *Server) serve(route Route, do answer, w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	w.Header().Set(VersionHeader, s.version.Version)
+	p, _ := r.Context().Value(peerKey{}).(peer)
+	c := &call{w: w, r: r}
+	if route.Role == Admin {
+		c.by = p.actor()
+	}
+	err := s.allow(p, route, r)
+	var value any
+	if err == nil {
+		value, err = s.guarded(do, c)
+	}
+	rec, _ := value.(switcher.Record)
+	if route.Role == Admin {
+		s.record(route, c.by, rec, err, time.Since(start))
+	}
+	if value != streamed {
+		s.send(w, value, rec, err)
+	}
+}
+
+func (s *Server) allow(p peer, route Route, r *http.Request) error {
+	if err := refuseBrowser(r); err != nil {
+		return err
+	}
+	if have := s.access.role(p); have < route.Role {
+		return s.access.refuse(p, have, route.Role)
+	}
+	return nil
+}
+
+// guarded keeps a panic in one request from ending the daemon, and with it the
+// traffic.
+func (s *Server) guarded(do answer, c *call) (value any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("a control request panicked", zap.String("path", c.r.URL.Path),
+				zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			value, err = nil, fmt.Errorf("%w: see the daemon's log", ErrInternal)
+		}
+	}()
+	return do(c)
+}
+
+// record writes the audit line of a request that would change something.
+func (s *Server) record(route Route, by switcher.Actor, rec switcher.Record, err error, took time.Duration) {
+	fields := []zap.Field{
+		zap.Uint32("uid", by.UID), zap.String("user", by.User), zap.Int32("pid", by.PID),
+		zap.String("command", by.Command), zap.String("route", route.Path),
+		zap.String("op", rec.ID), zap.String("outcome", outcome(rec, err)), zap.Duration("took", took),
+	}
+	if err != nil {
+		s.audit.Warn("refused or failed", append(fields, zap.Error(err))...)
+		return
+	}
+	s.audit.Info("done", fields...)
+}
+
+func outcome(rec switcher.Record, err error) string {
+	switch {
+	case rec.Outcome != "":
+		return string(rec.Outcome)
+	case err != nil:
+		return failureOf(err).code
+	}
+	return string(switcher.Done)
+}
+
+// send writes a value or an error. A client that does not take it in time
+// loses its connection.
+func (s *Server) send(w http.ResponseWriter, value any, rec switcher.Record, err error) {
+	status := http.StatusOK
+	if err != nil {
+		status, value = encodeError(err, rec)
+	}
+	body, err := json.MarshalIndent(value, "", "  ")
+	if err != nil {
+		s.log.Error("encoding an answer", zap.Error(err))
+		status, body = http.StatusInternalServerError, []byte(`{"code":"internal","message":"encoding the answer"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	s.setWriteDeadline(w)
+	w.WriteHeader(status)
+	if _, err := w.Write(append(body, '\n')); err != nil {
+		s.log.Debug("sending an answer", zap.Error(err))
+	}
+}
+
+func (s *Server) setWriteDeadline(w http.ResponseWriter) {
+	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		s.log.Debug("setting a write deadline", zap.Error(err))
+	}
+}
