@@ -190,8 +190,16 @@ func (p *Proxy) replace(old, next *table) *Retired {
 			close(was.hold.released)
 		}
 	}
-	p.draining = slices.DeleteFunc(append(p.draining, retired.targets...), (*Target).Drained)
+	p.draining = append(p.draining, retired.targets...)
+	p.dropDrained()
 	return retired
+}
+
+// dropDrained forgets the retired targets that have no claim left and returns
+// the others. p.mu must be held.
+func (p *Proxy) dropDrained() []*Target {
+	p.draining = slices.DeleteFunc(p.draining, (*Target).Drained)
+	return slices.Clone(p.draining)
 }
 
 func (p *Proxy) newTarget(s *Service, slot string) *Target {

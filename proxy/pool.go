@@ -1,0 +1,112 @@
+package proxy
+
+import (
+	"sync"
+	"time"
+)
+
+// pool keeps the idle connections to one slot. The one that was used last is
+// used next, so that a quiet pool shrinks and those in use stay young. It owns
+// no goroutine: a timer runs only while something is idle.
+type pool struct {
+	maxIdle   int           // 0 means no bound
+	idleLimit time.Duration // for slots that do not name their own; 0 means no bound
+
+	mu      sync.Mutex
+	idle    []*slotConn // the youngest last
+	timer   *time.Timer // nil while no prune is due
+	retired bool
+}
+
+// get returns an idle connection that is still good, or nil.
+func (p *pool) get() *slotConn {
+	for {
+		c := p.pop()
+		if c == nil {
+			return nil
+		}
+		if time.Now().Before(c.expiry) && c.quiet() {
+			c.reused = true
+			return c
+		}
+		c.Close()
+	}
+}
+
+func (p *pool) pop() *slotConn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(p.idle)
+	if n == 0 {
+		return nil
+	}
+	c := p.idle[n-1]
+	p.idle[n-1] = nil
+	p.idle = p.idle[:n-1]
+	return c
+}
+
+// put takes back a connection whose last exchange ended cleanly, or closes it
+// when it may not be used again.
+func (p *pool) put(c *slotConn) {
+	if !p.keep(c) {
+		c.Close()
+	}
+}
+
+func (p *pool) keep(c *slotConn) bool {
+	left := c.idleFor(p.idleLimit)
+	if left <= 0 {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.retired || p.maxIdle > 0 && len(p.idle) >= p.maxIdle {
+		return false
+	}
+	p.idle = append(p.idle, c)
+	if p.timer == nil {
+		p.timer = time.AfterFunc(left, p.prune)
+	}
+	return true
+}
+
+// prune closes what has been idle for too long and comes back when the next
+// connection is due. A connection that is put meanwhile with a shorter limit
+// may outlive it here until then; get looks at the limit itself.
+func (p *pool) prune() {
+	now := time.Now()
+	var next time.Time
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	kept := p.idle[:0]
+	for _, c := range p.idle {
+		if !now.Before(c.expiry) {
+			c.Close()
+			continue
+		}
+		kept = append(kept, c)
+		if next.IsZero() || c.expiry.Before(next) {
+			next = c.expiry
+		}
+	}
+	clear(p.idle[len(kept):])
+	p.idle, p.timer = kept, nil
+	if len(kept) > 0 {
+		p.timer = time.AfterFunc(next.Sub(now), p.prune)
+	}
+}
+
+// retire closes the idle connections and keeps no further one.
+func (p *pool) retire() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.retired = true
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+	for _, c := range p.idle {
+		c.Close()
+	}
+	p.idle = nil
+}

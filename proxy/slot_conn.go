@@ -1,0 +1,171 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxHead bounds the head of an answer together with the informational ones
+// before it.
+const maxHead = 1 << 20
+
+// farOff stands for "never" where an expiry must be a time.
+const farOff = 365 * 24 * time.Hour
+
+// errHeadTooLarge is a slot whose answer's head does not end.
+var errHeadTooLarge = fmt.Errorf("the head is longer than %d bytes", maxHead)
+
+// slotConn is one connection to a slot, used by one exchange at a time. Its
+// fields belong to the exchange that holds it and, while it is idle, to the
+// pool.
+type slotConn struct {
+	net.Conn
+	br  *bufio.Reader // reads through slotConn.Read
+	raw syscall.RawConn
+
+	reused bool
+	expiry time.Time // idle no longer than this
+
+	// Of the exchange that is under way.
+	wrote    int64         // bytes of the request given to the kernel
+	heard    int64         // bytes of the answer taken from it
+	heardAt  time.Time     // when the first of them came
+	headLeft int64         // how many more a head may take; negative outside heads
+	stall    time.Duration // the longest wait for the next bytes of a body; 0 means no bound
+	readErr  error         // what ended reading, as opposed to what could not be parsed
+	named    time.Duration // the idle limit that the slot named; negative means it named none
+}
+
+// dialSlot connects to "host:port" or "unix:/path".
+func dialSlot(ctx context.Context, address string, timeout time.Duration) (net.Conn, error) {
+	d := net.Dialer{Timeout: timeout}
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		return d.DialContext(ctx, "unix", path)
+	}
+	return d.DialContext(ctx, "tcp", address)
+}
+
+func newSlotConn(nc net.Conn) (*slotConn, error) {
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		return nil, errors.New("the connection is not a socket")
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	c := &slotConn{Conn: nc, raw: raw}
+	c.br = bufio.NewReader(c)
+	return c, nil
+}
+
+// begin makes c ready for one exchange.
+func (c *slotConn) begin(stall time.Duration) {
+	c.wrote, c.heard, c.heardAt, c.readErr = 0, 0, time.Time{}, nil
+	c.headLeft, c.stall, c.named = maxHead, stall, -1
+	c.Conn.SetDeadline(time.Time{}) //nolint:errcheck // a closed connection shows when it is used
+}
+
+// quiet reports whether nothing has happened on an idle connection: the slot
+// did not close it and sent nothing. Bytes that nobody asked for would be taken
+// for the answer to the next request.
+func (c *slotConn) quiet() bool {
+	if c.br.Buffered() > 0 {
+		return false
+	}
+	quiet := false
+	err := c.raw.Control(func(fd uintptr) {
+		fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(fds[:], 0)
+		quiet = n == 0 && err == nil
+	})
+	return err == nil && quiet
+}
+
+// Read is what the buffered reader reads through. It bounds heads in size and
+// the gaps of bodies in time, and remembers why reading ended.
+func (c *slotConn) Read(b []byte) (int, error) {
+	switch {
+	case c.headLeft == 0:
+		c.readErr = errHeadTooLarge
+		return 0, errHeadTooLarge
+	case c.headLeft > 0:
+		b = b[:min(int64(len(b)), c.headLeft)]
+	case c.stall > 0:
+		c.Conn.SetReadDeadline(time.Now().Add(c.stall)) //nolint:errcheck // the read tells
+	}
+	n, err := c.Conn.Read(b)
+	if c.headLeft > 0 {
+		c.headLeft -= int64(n)
+	}
+	if n > 0 && c.heard == 0 {
+		c.heardAt = time.Now()
+	}
+	c.heard += int64(n)
+	if err != nil {
+		c.readErr = err
+	}
+	return n, err
+}
+
+// write sends bytes of a request. The slot must take them within the stall
+// limit.
+func (c *slotConn) write(b []byte) error {
+	if c.stall > 0 {
+		c.Conn.SetWriteDeadline(time.Now().Add(c.stall)) //nolint:errcheck // the write tells
+	}
+	n, err := c.Conn.Write(b)
+	c.wrote += int64(n)
+	return err
+}
+
+// idleFor sets how long c may be idle and returns what is left of it. The time
+// counts from the first byte of the last answer and not from now: the slot's own
+// clock started when it had written its answer, which may have lain in the
+// kernel's buffers ever since while a slow client took it.
+func (c *slotConn) idleFor(limit time.Duration) time.Duration {
+	switch {
+	case c.named >= 0:
+		limit = c.named
+	case limit <= 0:
+		limit = farOff
+	}
+	c.expiry = c.heardAt.Add(limit)
+	return time.Until(c.expiry)
+}
+
+// namedIdleLimit reads "Keep-Alive: timeout=N" (RFC 2068, section 19.7.1.1; Node
+// sends it) and returns how long the connection may be idle, or -1 when the
+// slot named nothing. The slot closes after N seconds, so we stop one second
+// earlier, and after half a second where N is one.
+func namedIdleLimit(h http.Header) time.Duration {
+	for _, line := range h["Keep-Alive"] {
+		for field := range strings.SplitSeq(line, ",") {
+			name, value, _ := strings.Cut(strings.TrimSpace(field), "=")
+			if !strings.EqualFold(strings.TrimSpace(name), "timeout") {
+				continue
+			}
+			n, err := strconv.ParseUint(strings.Trim(strings.TrimSpace(value), `"`), 10, 20)
+			switch {
+			case err != nil:
+				continue
+			case n == 0:
+				return 0
+			case n == 1:
+				return time.Second / 2
+			}
+			return time.Duration(n-1) * time.Second
+		}
+	}
+	return -1
+}

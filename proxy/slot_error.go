@@ -1,0 +1,87 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// cause names, in one stable word, why a request did not end well. It is what
+// the client reads in the error answer, the operator in the log and the
+// statistics count by.
+type cause string
+
+// What a slot can do wrong. Every cause that counts against a slot begins with
+// "slot-"; see [cause.ofSlot].
+const (
+	causeConnectRefused cause = "slot-connect-refused" // nobody listens
+	causeConnectTimeout cause = "slot-connect-timeout" // no answer to the connect in time
+	causeConnectFailed  cause = "slot-connect-failed"  // any other failed connect
+	causeHeaderTimeout  cause = "slot-answer-timeout"  // no head of an answer in time
+	causeClosed         cause = "slot-closed-early"    // closed before or within the answer
+	causeReset          cause = "slot-reset"           // reset before or within the answer
+	causeStalled        cause = "slot-stalled"         // a body stood still for too long
+	causeProtocol       cause = "slot-bad-answer"      // what came is not HTTP as it should be
+)
+
+// ofSlot reports whether the cause counts against the slot. What a client did
+// wrong never does.
+func (c cause) ofSlot() bool { return strings.HasPrefix(string(c), "slot-") }
+
+// slotError is a fault of the slot, or of the way to it, met while doing op.
+type slotError struct {
+	cause cause
+	op    string
+	err   error
+}
+
+func (e *slotError) Error() string { return e.op + ": " + e.err.Error() }
+func (e *slotError) Unwrap() error { return e.err }
+
+// clientBodyError is a failed read of the request's body: the client's fault,
+// whatever became of the slot meanwhile.
+type clientBodyError struct{ err error }
+
+func (e *clientBodyError) Error() string { return "reading the request's body: " + e.err.Error() }
+func (e *clientBodyError) Unwrap() error { return e.err }
+
+// connectError gives a failed connect its cause. A unix socket that is not
+// there means the same as a port on which nobody listens.
+func connectError(address string, err error) *slotError {
+	c := causeConnectFailed
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT):
+		c = causeConnectRefused
+	case isTimeout(err):
+		c = causeConnectTimeout
+	}
+	return &slotError{cause: c, op: "connecting to " + address, err: err}
+}
+
+// ioError gives a failed read or write its cause; late is the cause that a
+// timeout stands for at this point.
+func ioError(op string, late cause, err error) *slotError {
+	c := causeClosed
+	switch {
+	case isTimeout(err):
+		c = late
+	case errors.Is(err, syscall.ECONNRESET):
+		c = causeReset
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return &slotError{cause: c, op: op, err: err}
+}
+
+func isTimeout(err error) bool {
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
+		return true
+	}
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}

@@ -1,0 +1,157 @@
+package proxy
+
+import (
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// outcome is how one request ended.
+type outcome struct {
+	status  int           // sent to the client; 0 if there was no answer
+	cause   cause         // why it did not end well; empty if it did
+	latency time.Duration // from the claim to the answer's last byte
+	stream  bool          // an upgrade or an event stream: its latency says nothing
+	in, out int64         // body bytes from and to the client
+}
+
+// slotStats counts what requests did to one slot, over all targets that it
+// had. It outlives them.
+type slotStats struct {
+	classes [6]atomic.Int64
+	faults  atomic.Int64
+	in, out atomic.Int64
+	streams atomic.Int64 // opened
+	latency histogram
+
+	mu     sync.Mutex
+	causes map[cause]int64
+}
+
+// observe counts a request that has ended. It does not allocate unless the
+// request has a cause that is new.
+func (s *slotStats) observe(o outcome) {
+	class := o.status / 100
+	if class < 1 || class > 5 {
+		class = 0
+	}
+	s.classes[class].Add(1)
+	s.in.Add(o.in)
+	s.out.Add(o.out)
+	if !o.stream {
+		s.latency.observe(o.latency)
+	}
+	if o.cause != "" {
+		s.countCause(o.cause)
+	}
+}
+
+func (s *slotStats) countCause(c cause) {
+	if c.ofSlot() {
+		s.faults.Add(1)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.causes == nil {
+		s.causes = map[cause]int64{}
+	}
+	s.causes[c]++
+}
+
+// SlotStats says what a slot did since the proxy began to know it. Counters
+// only grow, so that the difference of two snapshots is what happened between
+// them.
+type SlotStats struct {
+	// InFlight are the claims that are open now, Streams those of them that are
+	// streams, and Draining those on targets that were retired.
+	InFlight, Streams, Draining int64
+
+	// Requests counts those that ended, by the class of their status: index 2 is
+	// 2xx. Index 0 are those that ended without an answer.
+	Requests [6]int64
+	// Causes counts the requests that did not end well by the word for why.
+	Causes map[string]int64
+	// Faults are those of them that the slot is to blame for. What a client did
+	// wrong is never among them.
+	Faults int64
+	// BytesIn and BytesOut are body bytes from and to clients.
+	BytesIn, BytesOut int64
+	// StreamsOpened counts upgrades and event streams.
+	StreamsOpened int64
+	// Latency holds how long the requests took that were not streams.
+	Latency Histogram
+}
+
+func (s *slotStats) snapshot() SlotStats {
+	out := SlotStats{
+		Faults: s.faults.Load(), BytesIn: s.in.Load(), BytesOut: s.out.Load(),
+		StreamsOpened: s.streams.Load(), Latency: s.latency.snapshot(), Causes: map[string]int64{},
+	}
+	for i := range s.classes {
+		out.Requests[i] = s.classes[i].Load()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c, n := range s.causes {
+		out.Causes[string(c)] = n
+	}
+	return out
+}
+
+// Total is the number of requests that ended.
+func (s SlotStats) Total() int64 {
+	var sum int64
+	for _, n := range s.Requests {
+		sum += n
+	}
+	return sum
+}
+
+// Stats returns what is known of every slot, by service and slot. Claims and
+// counters are read one after the other, so they may differ by what happens
+// meanwhile.
+func (p *Proxy) Stats() map[string]map[string]SlotStats {
+	p.mu.Lock()
+	stats, draining, t := maps.Clone(p.stats), p.dropDrained(), p.table.Load()
+	p.mu.Unlock()
+	all := map[string]map[string]SlotStats{}
+	for name, r := range t.routes {
+		all[name] = map[string]SlotStats{}
+		for slot := range r.service.Slots {
+			all[name][slot] = SlotStats{}
+		}
+	}
+	for key, s := range stats {
+		if all[key.service] == nil {
+			all[key.service] = map[string]SlotStats{}
+		}
+		all[key.service][key.slot] = s.snapshot()
+	}
+	for _, r := range t.routes {
+		addClaims(all, r.target, false)
+	}
+	for _, target := range draining {
+		addClaims(all, target, true)
+	}
+	return all
+}
+
+func addClaims(all map[string]map[string]SlotStats, t *Target, retired bool) {
+	s := all[t.Service][t.Slot]
+	requests, streams := t.open()
+	s.InFlight += requests + streams
+	s.Streams += streams
+	if retired {
+		s.Draining += requests + streams
+	}
+	all[t.Service][t.Slot] = s
+}
+
+// Waiting returns how many requests of a service wait in its hold.
+func (p *Proxy) Waiting(service string) int64 {
+	if r := p.table.Load().routes[service]; r != nil && r.hold != nil {
+		return r.hold.waiting.Load()
+	}
+	return 0
+}

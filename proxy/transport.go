@@ -1,0 +1,106 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// transport is the HTTP/1.1 way to one slot. Unlike [http.Transport] it uses
+// the request's own goroutine for everything it can, looks at a connection
+// before using it again, and sends a request a second time only by P3.
+//
+// A request's body must end a Read in progress when it is closed: that is how a
+// request is given up whose client stopped sending.
+type transport struct {
+	service, slot, address string
+
+	connectTimeout time.Duration
+	headerTimeout  time.Duration
+	stall          time.Duration
+	onConnectError func(service, slot string, err error)
+
+	pool    pool
+	buffers sync.Pool // of *bytes.Buffer, for heads and small bodies
+	chunks  sync.Pool // of *[chunkRoom + copySize]byte, for large ones
+}
+
+// newTransport returns the way to one of the service's slots, in the protocol
+// that the service speaks. onConnectError may be nil.
+func newTransport(s *Service, slot string, onConnectError func(service, slot string, err error)) roundTripper {
+	if onConnectError == nil {
+		onConnectError = func(string, string, error) {}
+	}
+	if s.Protocol == H2C {
+		return newH2CTransport(s, slot, onConnectError)
+	}
+	return &transport{
+		service: s.Name, slot: slot, address: s.Slots[slot],
+		connectTimeout: s.ConnectTimeout,
+		headerTimeout:  s.ResponseHeaderTimeout,
+		stall:          s.StreamIdleTimeout,
+		onConnectError: onConnectError,
+		pool:           pool{maxIdle: s.MaxIdleSlotConns, idleLimit: s.SlotIdleTimeout},
+		buffers:        sync.Pool{New: func() any { return new(bytes.Buffer) }},
+		chunks:         sync.Pool{New: func() any { return new([chunkRoom + copySize]byte) }},
+	}
+}
+
+// Retire closes the idle connections; those in use close when they are
+// released.
+func (t *transport) Retire() { t.pool.retire() }
+
+// RoundTrip sends the request and returns the slot's final answer; the
+// informational ones go to the Got1xxResponse hook of net/http/httptrace. The
+// body of a 101 is an [io.ReadWriteCloser] that has CloseWrite.
+//
+// Errors are a *slotError, a *clientBodyError, the cause of the request's
+// context or what a hook returned.
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	x := &exchange{t: t, req: req, ctx: req.Context()}
+	defer x.freeHead()
+	if err := x.prepare(); err != nil {
+		x.closeBody()
+		return nil, err
+	}
+	for {
+		c, err := t.conn(x.ctx, x.repeated)
+		if err != nil {
+			x.closeBody()
+			return nil, err
+		}
+		res, err := x.run(c)
+		if err == nil {
+			return res, nil
+		}
+		if !x.mayRepeat(err) {
+			x.closeBody()
+			return nil, err
+		}
+		x.repeated = true
+	}
+}
+
+// conn returns a connection to the slot: an idle one unless fresh is asked for.
+func (t *transport) conn(ctx context.Context, fresh bool) (*slotConn, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if !fresh {
+		if c := t.pool.get(); c != nil {
+			return c, nil
+		}
+	}
+	nc, err := dialSlot(ctx, t.address, t.connectTimeout)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		fault := connectError(t.address, err)
+		t.onConnectError(t.service, t.slot, fault)
+		return nil, fault
+	}
+	return newSlotConn(nc)
+}
