@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 
 	"github.com/coreos/go-systemd/v22/activation"
 )
@@ -36,6 +37,7 @@ type socket struct {
 // fileListener is what [net.TCPListener] and [net.UnixListener] have in common.
 type fileListener interface {
 	net.Listener
+	syscall.Conn
 	File() (*os.File, error)
 }
 
@@ -161,10 +163,24 @@ func inherit(f *os.File) (*socket, error) {
 		return nil, err
 	}
 	fl, ok := l.(fileListener)
-	if !ok {
-		return nil, errors.Join(fmt.Errorf("it is a %s socket", l.Addr().Network()), l.Close())
+	if !ok || !listens(fl) {
+		l.Close()
+		return nil, fmt.Errorf("%s %s does not listen", l.Addr().Network(), l.Addr())
 	}
 	return &socket{Socket: Socket{f.Name(), l.Addr()}, listener: fl}, nil
+}
+
+// listens tells a listening socket from a connection, which a socket unit with
+// Accept=yes would pass: accepting on one fails for ever.
+func listens(l fileListener) bool {
+	listening := 0
+	raw, err := l.SyscallConn()
+	if err == nil {
+		_ = raw.Control(func(fd uintptr) {
+			listening, err = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_ACCEPTCONN)
+		})
+	}
+	return err == nil && listening == 1
 }
 
 // copy returns a listener of its own on the same socket. Closing it does not
