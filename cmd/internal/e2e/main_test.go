@@ -1,0 +1,55 @@
+// Package e2e runs the programs as they are shipped, against a real nginx,
+// real Node processes and other people's test tools. Everything listens on
+// loopback, on ports found free, and below a temporary directory.
+//
+// The tests named Soak are short by default; SOAK=1 makes them long (make soak),
+// SOAK_SWITCHES and SOAK_REQUESTS set their size, and E2E_RACE=0 runs the
+// daemon without the race detector, for figures.
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// binaries are the two programs, built once.
+type binaries struct{ daemon, ctl string }
+
+var built binaries // set by TestMain and never changed
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "charactier-proxy-e2e-")
+	if err == nil {
+		built, err = build(dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+func build(dir string) (binaries, error) {
+	b := binaries{filepath.Join(dir, "charactier-proxy"), filepath.Join(dir, "charactier-proxyctl")}
+	race := []string{"-race"}
+	if os.Getenv("E2E_RACE") == "0" {
+		race = nil
+	}
+	if err := goBuild(b.daemon, "charactier-proxy/cmd/charactier-proxy", race...); err != nil {
+		return b, err
+	}
+	return b, goBuild(b.ctl, "charactier-proxy/cmd/charactier-proxyctl")
+}
+
+func goBuild(to, pkg string, flags ...string) error {
+	cmd := exec.Command("go", append(append([]string{"build"}, flags...), "-o", to, pkg)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("building %s: %w\n%s", pkg, err, out)
+	}
+	return nil
+}
