@@ -73,7 +73,7 @@ type Answer struct {
 type Generator struct {
 	opts    Options
 	run     string // makes ids unique among runs
-	sent    atomic.Int64
+	begun   atomic.Int64
 	clients []*client
 }
 
@@ -101,9 +101,13 @@ func (g *Generator) Run(ctx context.Context) Report {
 	return r
 }
 
+// Begun returns how many requests have begun so far, roughly and cheaply.
+func (g *Generator) Begun() int64 { return g.begun.Load() }
+
 // Report returns the counts so far. It may be called at any time.
 func (g *Generator) Report() Report {
 	total := newTally()
+	total.counts.Run = g.run
 	for _, c := range g.clients {
 		c.tally.addTo(total)
 	}
@@ -115,7 +119,8 @@ func (g *Generator) next(ctx context.Context) bool {
 	if ctx.Err() != nil {
 		return false
 	}
-	return g.opts.Requests == 0 || g.sent.Add(1) <= g.opts.Requests
+	n := g.begun.Add(1)
+	return g.opts.Requests == 0 || n <= g.opts.Requests
 }
 
 func (g *Generator) known(slot string) bool { return slices.Contains(g.opts.Slots, slot) }

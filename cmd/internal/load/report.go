@@ -74,6 +74,7 @@ func (f Failure) String() string {
 
 // Report is what came of a load.
 type Report struct {
+	Run    string           `json:"run"`  // every id begins with it and a dash
 	Sent   int64            `json:"sent"` // good and failed
 	Good   int64            `json:"good"`
 	Failed int64            `json:"failed"`
