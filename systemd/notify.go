@@ -32,8 +32,8 @@ func (n *Notifier) Ready(status string) error {
 
 // Reloading says that a reload has begun; Ready must follow. systemd 253 and
 // newer want to know since when (Type=notify-reload), older ones ignore it.
-func (n *Notifier) Reloading(status string) error {
-	return n.send(daemon.SdNotifyReloading, fmt.Sprintf("MONOTONIC_USEC=%d", monotonic().Microseconds()), statusLine(status))
+func (n *Notifier) Reloading() error {
+	return n.send(daemon.SdNotifyReloading, fmt.Sprintf("MONOTONIC_USEC=%d", monotonic().Microseconds()))
 }
 
 // Stopping says that this process is on its way out.
