@@ -135,15 +135,18 @@ func (e *Error) Unwrap() error {
 	return ErrInternal
 }
 
-// encodeError is what goes over the wire for err, with its HTTP status. A
-// record without an ID is of an operation that never began and is left out.
-func encodeError(err error, rec switcher.Record) (status int, body *Error) {
-	f := failureOf(err)
-	body = &Error{Code: f.code, Message: err.Error(), Next: hintOf(err)}
-	if rec.ID != "" {
-		body.Record = &rec
+// AsError is err as it crosses the socket: itself if it did already. A record
+// without an ID is of an operation that never began and is left out.
+func AsError(err error, rec switcher.Record) *Error {
+	var crossed *Error
+	if errors.As(err, &crossed) {
+		return crossed
 	}
-	return f.status, body
+	e := &Error{Code: failureOf(err).code, Message: err.Error(), Next: hintOf(err)}
+	if rec.ID != "" {
+		e.Record = &rec
+	}
+	return e
 }
 
 func hintOf(err error) string {
@@ -154,7 +157,7 @@ func hintOf(err error) string {
 	return ""
 }
 
-// decodeError reads what encodeError wrote. Anything else came from a program
+// decodeError reads what the server sent instead of an answer. Anything else came from a program
 // that is not our daemon.
 func decodeError(status int, body []byte) error {
 	e := new(Error)

@@ -79,7 +79,7 @@ func (g *gate) leave(count *int) {
 // turnAway must not wait: it runs on the accepting goroutine. The answer fits
 // into any socket buffer.
 func turnAway(c net.Conn) {
-	status, e := encodeError(ErrOverloaded, switcher.Record{})
+	status, e := failureOf(ErrOverloaded).status, AsError(ErrOverloaded, switcher.Record{})
 	answer := fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"+
 		`{"code":%q,"message":%q}`+"\n", status, http.StatusText(status), e.Code, e.Message)
 	if c.SetWriteDeadline(time.Now().Add(100*time.Millisecond)) == nil {

@@ -198,7 +198,7 @@ func outcome(rec switcher.Record, err error) string {
 func (s *Server) send(w http.ResponseWriter, value any, rec switcher.Record, err error) {
 	status := http.StatusOK
 	if err != nil {
-		status, value = encodeError(err, rec)
+		status, value = failureOf(err).status, AsError(err, rec)
 	}
 	body, err := json.MarshalIndent(value, "", "  ")
 	if err != nil {

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"charactier-proxy/switcher"
+	"charactier-proxy/switcher/control"
+)
+
+// hintTime bounds the question to the daemon that makes a hint better.
+const hintTime = time.Second
+
+// failed tells why an operation was not done and where the traffic is, and
+// returns the exit code.
+func (e *env) failed(ctx context.Context, r switcher.Record, err error, asJSON bool) error {
+	var silent exitError
+	if errors.As(err, &silent) {
+		return err
+	}
+	hint := e.hint(ctx, r, err)
+	e.report(plainError{err})
+	if stays := staysText(r); stays != "" {
+		e.trafficf("%s", stays)
+	}
+	if hint != "" {
+		e.hintf("%s", clean(hint))
+	}
+	if asJSON {
+		if err := e.printJSON(asWire(r, err, hint)); err != nil {
+			return err
+		}
+	}
+	return exitError(control.ExitCode(err))
+}
+
+// plainError keeps the hint of an error for later.
+type plainError struct{ err error }
+
+func (p plainError) Error() string { return p.err.Error() }
+
+// asWire is err as --json shows it: the daemon's own words if they are its.
+func asWire(r switcher.Record, err error, hint string) *control.Error {
+	e := control.AsError(err, r)
+	e.Next = hint
+	return e
+}
+
+// staysText says where the traffic is after an operation that was not done.
+func staysText(r switcher.Record) string {
+	var parts []string
+	for _, m := range r.Moves {
+		parts = append(parts, fmt.Sprintf("%s stays on %s", clean(m.Service), m.From))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// hint is what helps after err.
+func (e *env) hint(ctx context.Context, r switcher.Record, err error) string {
+	if hint := hintOf(err); hint != "" {
+		return hint
+	}
+	switch {
+	case errors.Is(err, switcher.ErrBusy):
+		return program + " status shows it, " + program + " abort stops it before its swap"
+	case errors.Is(err, switcher.ErrUnhealthy):
+		return e.unhealthyHint(ctx, r)
+	case errors.Is(err, switcher.ErrUnknownService):
+		return e.servicesHint(ctx)
+	case errors.Is(err, switcher.ErrNothingToRollBack):
+		return program + " history shows what was done; switch blue or switch green goes to a slot by name"
+	case errors.Is(err, switcher.ErrNotSaved):
+		return "df -h " + e.paths().StateDir
+	case errors.Is(err, switcher.ErrNothingToAbort):
+		return "to return after a swap: " + program + " rollback"
+	case errors.Is(err, control.ErrBadConfig):
+		return program + " config check"
+	case errors.Is(err, control.ErrInternal):
+		return "journalctl -u charactier-proxy -n 50"
+	}
+	return ""
+}
+
+// unhealthyHint names the units of the slots that were wanted.
+func (e *env) unhealthyHint(ctx context.Context, r switcher.Record) string {
+	ctx, cancel := context.WithTimeout(ctx, hintTime)
+	defer cancel()
+	status, err := e.client().Status(ctx)
+	if err != nil {
+		return program + " status"
+	}
+	var sick, wanted []string
+	for _, s := range status.Services {
+		for _, slot := range s.Slots {
+			isTarget := func(m switcher.Move) bool { return m.Service == s.Name && m.To == slot.Name }
+			if slot.Unit == "" || !slices.ContainsFunc(r.Moves, isTarget) {
+				continue
+			}
+			wanted = append(wanted, slot.Unit)
+			if slot.Health.State != healthy {
+				sick = append(sick, slot.Unit)
+			}
+		}
+	}
+	switch {
+	case len(sick) > 0:
+		return "systemctl status " + strings.Join(sick, " ")
+	case len(wanted) > 0:
+		return "systemctl status " + strings.Join(wanted, " ")
+	}
+	return program + " status"
+}
+
+func (e *env) servicesHint(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, hintTime)
+	defer cancel()
+	if names := e.serviceNames(ctx); len(names) > 0 {
+		return "there is " + strings.Join(names, ", ")
+	}
+	return program + " status lists the services"
+}

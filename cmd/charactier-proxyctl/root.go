@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"charactier-proxy/cmd/internal/paths"
+)
+
+// run executes one command line and returns the exit code.
+func run(ctx context.Context, e *env, args []string) int {
+	root := newRootCmd(e)
+	root.SetArgs(args)
+	return e.report(root.ExecuteContext(ctx))
+}
+
+// The groups of verbs, in the order of the help.
+const (
+	groupLook   = "look"
+	groupChange = "change"
+	groupSetUp  = "setup"
+)
+
+func newRootCmd(e *env) *cobra.Command {
+	root := &cobra.Command{
+		Use:           program,
+		Short:         "Look at charactier-proxy and move its traffic between blue and green",
+		Args:          noUnknownVerb,
+		RunE:          showHelp,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		CompletionOptions: cobra.CompletionOptions{
+			DisableDefaultCmd: true,
+		},
+	}
+	root.SetOut(e.stdout)
+	root.SetErr(e.stderr)
+	root.SetIn(e.stdin)
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { e.printf("%s", help(cmd)) })
+	globalFlags(root.PersistentFlags(), &e.flags)
+	add(root, groupLook, newStatusCmd(e), newHistoryCmd(e), newEventsCmd(e), newVersionCmd(e))
+	add(root, groupChange, newSwitchCmd(e), newRollbackCmd(e), newHoldCmd(e), newReleaseHoldCmd(e), newAbortCmd(e), newReloadCmd(e))
+	add(root, groupSetUp, newConfigCmd(e), newDemoCmd(e), newCompletionCmd(e))
+	root.SetHelpCommand(newHelpCmd(e))
+	return root
+}
+
+func add(root *cobra.Command, group string, verbs ...*cobra.Command) {
+	if !root.ContainsGroup(group) {
+		root.AddGroup(&cobra.Group{ID: group})
+	}
+	for _, v := range verbs {
+		v.GroupID = group
+	}
+	root.AddCommand(verbs...)
+}
+
+func globalFlags(fs *pflag.FlagSet, f *paths.Flags) {
+	fs.SortFlags = false
+	fs.StringVar(&f.Socket, "socket", "", "the daemon's control `SOCKET`")
+	fs.StringVar(&f.Config, "config", "", "the configuration `FILE`")
+	fs.StringVar(&f.StateDir, "state-dir", "", "the `DIR` in which the daemon keeps its state")
+}
+
+// showHelp is what a command does that only groups others.
+func showHelp(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+
+// noUnknownVerb tells a mistyped verb from the right one.
+func noUnknownVerb(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var verbs []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			verbs = append(verbs, c.Name())
+		}
+	}
+	hint := cmd.CommandPath() + " --help lists the verbs"
+	if near := nearest(args[0], verbs); near != "" {
+		hint = "did you mean " + cmd.CommandPath() + " " + near + "?"
+	}
+	return usagef(hint, "unknown verb %q", args[0])
+}
+
+// flagError rewords what pflag says, and finds the flag that was meant.
+func flagError(cmd *cobra.Command, err error) error {
+	text := err.Error()
+	hint := cmd.CommandPath() + " --help lists the flags"
+	if name, ok := strings.CutPrefix(text, "unknown flag: --"); ok {
+		text = "unknown flag --" + name
+		var names []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		if near := nearest(name, names); near != "" {
+			hint = "did you mean --" + near + "?"
+		}
+	}
+	return usageError{text, hint}
+}
+
+// nearest is the candidate that word was probably meant to be; empty if none is
+// near.
+func nearest(word string, candidates []string) string {
+	best, least := "", 3
+	for _, c := range candidates {
+		if d := distance(word, c); d < least && d < len(c) {
+			best, least = c, d
+		}
+		if len(word) > 1 && strings.HasPrefix(c, word) && least > 1 {
+			best, least = c, 1
+		}
+	}
+	return best
+}
+
+// distance is how many letters must be added, removed or changed to get from a
+// to b (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		corner := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := corner
+			if a[i] != b[j] {
+				change++
+			}
+			corner = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// noArgs refuses words behind a verb that takes none.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef(cmd.CommandPath()+" --help shows how it is used", "%s takes no argument, but got %q", cmd.Name(), args[0])
+	}
+	return nil
+}

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"charactier-proxy/switcher"
+	"charactier-proxy/switcher/control"
+)
+
+// healthy is the health state of a slot that may get traffic.
+const healthy = "healthy"
+
+// chosen narrows the services to those named.
+func chosen(all []control.ServiceStatus, names []string) ([]control.ServiceStatus, error) {
+	if len(names) == 0 {
+		return all, nil
+	}
+	var some []control.ServiceStatus
+	for _, name := range names {
+		i := slices.IndexFunc(all, func(s control.ServiceStatus) bool { return s.Name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("%w %q", switcher.ErrUnknownService, name)
+		}
+		some = append(some, all[i])
+	}
+	return some, nil
+}
+
+// statusText is the status on one screen, made for 80 columns.
+func (e *env) statusText(s control.Status) string {
+	var b strings.Builder
+	e.writeLine(&b, "%s  %s, up %s, %s", e.paint(bold, "charactier-proxy"), clean(s.Version), e.ago(s.Started), configName(s.Config.Path))
+	for _, service := range s.Services {
+		b.WriteByte('\n')
+		e.writeService(&b, service)
+	}
+	if notes := e.statusNotes(s); len(notes) > 0 {
+		b.WriteByte('\n')
+		for _, n := range notes {
+			e.writeLine(&b, "%s", n)
+		}
+	}
+	return b.String()
+}
+
+// configName is a configuration's path, or what runs without one.
+func configName(path string) string {
+	if path == "" {
+		return "built-in configuration"
+	}
+	return clean(path)
+}
+
+// columns are the heads of the table of slots, right-aligned but for health.
+const slotFormat = "%s %-7s %s %8s %7s %7s %8s %8s %7s"
+
+func (e *env) writeService(b *strings.Builder, s control.ServiceStatus) {
+	line := fmt.Sprintf("%s  on %s for %s", e.paint(bold, clean(s.Name)), e.slot(s.Active), e.ago(s.Since))
+	switch {
+	case s.RolledBack:
+		line += fmt.Sprintf(", rolled back from %s", e.slot(s.Previous))
+	case s.Previous != "":
+		line += fmt.Sprintf(", %s before", e.slot(s.Previous))
+	}
+	e.writeLine(b, "%s, listens on %s", line, list(s.Listen))
+	e.writeLine(b, "%s", e.paint(dim, strings.TrimRight(fmt.Sprintf(slotFormat,
+		"   ", "SLOT", e.pad("HEALTH", 22), "REQUESTS", "STREAMS", "RATE", "P50", "P99", "ERRORS"), " ")))
+	for _, slot := range s.Slots {
+		e.writeSlot(b, slot)
+	}
+	if s.Held != nil {
+		e.writeLine(b, "    %s", e.heldText(s))
+	}
+}
+
+func (e *env) writeSlot(b *strings.Builder, s control.SlotStatus) {
+	arrow := "   "
+	if s.Active {
+		arrow = " " + e.glyph("→ ", "->")
+	}
+	name := e.slot(s.Name) + strings.Repeat(" ", max(0, 7-len(s.Name)))
+	e.writeLine(b, slotFormat, arrow, name, e.pad(e.healthText(s.Health), 22), count(float64(s.InFlight)),
+		count(float64(s.Streams)), e.rate(s), e.latency(s, s.P50), e.latency(s, s.P99), count(float64(s.Errors)))
+	place := clean(s.Address)
+	if s.Unit != "" {
+		place += "  " + clean(s.Unit)
+	}
+	e.writeLine(b, "            %s", e.paint(dim, place))
+	if s.Health.Error != "" && s.Health.State != healthy {
+		e.writeLine(b, "            %s", e.paint(red, clean(s.Health.Error)))
+	}
+	if s.Draining {
+		left := openText(switcher.DrainCount{OpenRequests: s.InFlight, OpenStreams: s.Streams})
+		e.writeLine(b, "            %s", e.paint(yellow, "draining: "+left+" left; do not stop it yet"))
+	}
+	if causes := causesText(s.ByCause); causes != "" {
+		e.writeLine(b, "            %s", e.paint(dim, causes))
+	}
+}
+
+// healthText is a slot's health in words and with a sign.
+func (e *env) healthText(h control.HealthStatus) string {
+	sign, colour := e.glyph("✗", "x"), red
+	switch h.State {
+	case healthy:
+		sign, colour = e.glyph("✓", "+"), green
+	case "unknown", "":
+		return e.paint(yellow, "? not probed yet")
+	}
+	text := e.paint(colour, sign+" "+clean(h.State))
+	switch {
+	case h.State != healthy && !h.Since.IsZero():
+		text += " for " + e.ago(h.Since)
+	case !h.Probed.IsZero():
+		text += " " + e.ago(h.Probed) + " ago"
+	}
+	return text
+}
+
+func (e *env) rate(s control.SlotStatus) string {
+	if s.Rate == 0 {
+		return "-"
+	}
+	return count(s.Rate) + "/s"
+}
+
+func (e *env) latency(s control.SlotStatus, d time.Duration) string {
+	if s.Rate == 0 || d == 0 {
+		return "-"
+	}
+	return e.dur(d)
+}
+
+// causesText lists the errors that we answered for the slot.
+func causesText(byCause map[string]uint64) string {
+	var parts []string
+	for _, cause := range slices.Sorted(maps.Keys(byCause)) {
+		parts = append(parts, fmt.Sprintf("%s %d", clean(cause), byCause[cause]))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "answered for it: " + strings.Join(parts, ", ")
+}
+
+func (e *env) heldText(s control.ServiceStatus) string {
+	text := fmt.Sprintf("%s for %s by %s", e.paint(yellow, "HELD"), e.ago(s.Held.Since), clean(s.Held.Actor.User))
+	if s.Held.Reason != "" {
+		text += ": " + clean(s.Held.Reason)
+	}
+	return text + "; " + plural(s.Waiting, "request waits", "requests wait")
+}
+
+// statusNotes are the lines below the services.
+func (e *env) statusNotes(s control.Status) []string {
+	var notes []string
+	if op := s.Operation; op != nil {
+		notes = append(notes, fmt.Sprintf("%s %s %s by %s: %s for %s", e.paint(yellow, "now:"), op.Kind,
+			e.movesText(op.Moves, nil), clean(op.Actor.User), clean(op.Step), e.ago(op.Started)))
+	}
+	if s.Config.Rejected != "" {
+		notes = append(notes, fmt.Sprintf("%s the newest file was not taken, %s ago: %s", e.paint(red, "config:"),
+			e.ago(s.Config.RejectedAt), clean(s.Config.Rejected)))
+	}
+	if len(s.Config.NeedsRestart) > 0 {
+		notes = append(notes, e.paint(yellow, "config:")+" waits for a restart: "+list(s.Config.NeedsRestart))
+	}
+	if s.State.Note != "" {
+		notes = append(notes, e.paint(yellow, "state:")+" "+clean(s.State.Note))
+	}
+	for _, w := range s.Warnings {
+		notes = append(notes, e.paint(yellow, "warning:")+" "+clean(w))
+	}
+	if s.Last != nil {
+		notes = append(notes, fmt.Sprintf("last: %s ago, %s: %s", e.ago(s.Last.Started), s.Last.Outcome, e.recordLine(*s.Last)))
+	}
+	return notes
+}
+
+// writeLine writes one line, cut at the terminal's edge so that a long error
+// does not break the table; elsewhere nothing is cut.
+func (e *env) writeLine(b *strings.Builder, format string, args ...any) {
+	line := strings.TrimRight(fmt.Sprintf(format, args...), " ")
+	if e.isTerminal {
+		line = cut(line, e.width(), e.glyph("…", "~"))
+	}
+	b.WriteString(line + "\n")
+}
+
+// pad fills text up to width columns, not counting colours.
+func (e *env) pad(text string, width int) string {
+	return text + strings.Repeat(" ", max(0, width-visible(text)))
+}
+
+// visible counts the columns of text; all that we print is one column wide.
+func visible(text string) int {
+	n, escape := 0, false
+	for _, r := range text {
+		switch {
+		case r == '\x1b':
+			escape = true
+		case !escape:
+			n++
+		case r == 'm':
+			escape = false
+		}
+	}
+	return n
+}
+
+// cut shortens text to width columns and closes the colour it may have cut.
+func cut(text string, width int, mark string) string {
+	if visible(text) <= width {
+		return text
+	}
+	n, escape := 0, false
+	for i, r := range text {
+		switch {
+		case r == '\x1b':
+			escape = true
+		case !escape:
+			if n++; n == width-utf8.RuneCountInString(mark)+1 {
+				return text[:i] + mark + reset(text)
+			}
+		case r == 'm':
+			escape = false
+		}
+	}
+	return text
+}
+
+func reset(text string) string {
+	if strings.Contains(text, "\x1b") {
+		return "\x1b[0m"
+	}
+	return ""
+}

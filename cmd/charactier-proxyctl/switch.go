@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"charactier-proxy/switcher"
+	"charactier-proxy/switcher/control"
+)
+
+// moveFlags are the flags of switch and rollback.
+type moveFlags struct {
+	common
+	force       bool
+	wait        time.Duration
+	drain       time.Duration
+	noDrainWait bool
+}
+
+func newSwitchCmd(e *env) *cobra.Command {
+	var f moveFlags
+	cmd := &cobra.Command{
+		Use:   "switch [blue|green]",
+		Short: "Move the traffic to the other slot, or to the named one",
+		Long: `The target slot is probed first; if it is not healthy, nothing is moved. All
+chosen services move in the same instant and no request is lost: those under way
+end on the slot on which they began. The answer comes when these have ended, or
+after the service's drain_timeout.
+
+Ctrl-C before the swap aborts; after it, it only ends the waiting.`,
+		Example: `  charactier-proxyctl switch
+  charactier-proxyctl switch green --reason "release 412"
+  charactier-proxyctl switch --service backend --wait 30s`,
+		Args: func(_ *cobra.Command, args []string) error {
+			_, err := slotArg(args)
+			return err
+		},
+		ValidArgs: []string{string(switcher.Blue), string(switcher.Green)},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			to, err := slotArg(args)
+			if err != nil {
+				return err
+			}
+			return e.move(cmd.Context(), &f, switcher.KindSwitch, to)
+		},
+	}
+	f.register(e, cmd)
+	return cmd
+}
+
+func newRollbackCmd(e *env) *cobra.Command {
+	var f moveFlags
+	cmd := &cobra.Command{
+		Use:   "rollback",
+		Short: "Move the traffic back to the slot that had it before",
+		Long: `A rollback is a switch to the previous slot, with the same probing and the same
+promise. The slot that was rolled back from is not offered again by rollback;
+switch it by name once it is mended.`,
+		Example: `  charactier-proxyctl rollback
+  charactier-proxyctl rollback --reason "checkout answers 500"`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return e.move(cmd.Context(), &f, switcher.KindRollback, "")
+		},
+	}
+	f.register(e, cmd)
+	return cmd
+}
+
+func (f *moveFlags) register(e *env, cmd *cobra.Command) {
+	f.changeFlags(e, cmd)
+	cmd.Flags().DurationVar(&f.wait, "wait", 0, "let the target take this `TIME` to become healthy (default: it must be now)")
+	cmd.Flags().DurationVar(&f.drain, "drain-timeout", 0, "wait at most this `TIME` for requests on the old slot")
+	cmd.Flags().BoolVar(&f.noDrainWait, "no-drain-wait", false, "do not wait for them; they still end undisturbed")
+	cmd.Flags().BoolVar(&f.force, "force", false, "move even if the target is not healthy")
+}
+
+func (f *moveFlags) request(to switcher.Slot) (control.SwitchRequest, error) {
+	r := control.SwitchRequest{To: to, Services: f.services, Force: f.force, Reason: f.reason, Wait: f.wait, Drain: f.drain}
+	switch {
+	case f.wait < 0:
+		return r, usagef("", "--wait %s is negative", f.wait)
+	case f.drain < 0:
+		return r, usagef("--no-drain-wait does not wait at all", "--drain-timeout %s is negative", f.drain)
+	case f.noDrainWait && f.drain > 0:
+		return r, usagef("give one of them", "--no-drain-wait and --drain-timeout contradict each other")
+	case f.noDrainWait:
+		r.Drain = -1
+	}
+	return r, nil
+}
+
+// move asks for a switch or a rollback and tells how it ended.
+func (e *env) move(ctx context.Context, f *moveFlags, kind switcher.Kind, to switcher.Slot) error {
+	request, err := f.request(to)
+	if err != nil {
+		return err
+	}
+	if f.force {
+		err := e.confirm(f.yes, "--force moves "+f.scope()+" without looking whether the target is healthy")
+		if err != nil {
+			return err
+		}
+	}
+	client := e.client()
+	call := client.Switch
+	if kind == switcher.KindRollback {
+		call = client.Rollback
+	}
+	record, err := e.await(ctx, client, kind, func(ctx context.Context) (switcher.Record, error) {
+		return call(ctx, request)
+	})
+	if err != nil {
+		return e.failed(ctx, record, err, f.json)
+	}
+	return e.moved(record, f)
+}
+
+// moved tells how a switch or rollback ended.
+func (e *env) moved(r switcher.Record, f *moveFlags) error {
+	if f.json {
+		return e.printJSON(r)
+	}
+	if len(r.Moves) == 0 {
+		e.printf("nothing to do; nothing changed\n")
+	}
+	changed := false
+	for _, m := range r.Moves {
+		if m.From == m.To || r.Outcome == switcher.Unchanged {
+			e.printf("%s is on %s already; nothing changed\n", clean(m.Service), e.slot(m.To))
+			continue
+		}
+		changed = true
+		e.printf("%s\n", e.moveLine(r, m))
+	}
+	if changed {
+		e.afterMove(r, f)
+	}
+	return nil
+}
+
+// afterMove says what an operator may want next.
+func (e *env) afterMove(r switcher.Record, f *moveFlags) {
+	for _, d := range r.Drain {
+		if open := openText(d); open != "" {
+			e.notef("%s still serves %s of %s: do not stop it yet", d.Slot, open, clean(d.Service))
+		}
+	}
+	if r.Kind == switcher.KindSwitch {
+		e.printf("to return: %s rollback%s\n", program, serviceFlags(f.services))
+	}
+}
