@@ -3,49 +3,206 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 )
 
+var (
+	errNoBytes  = errors.New("no byte came for too long")
+	errNotTaken = errors.New("the slot did not take it")
+)
+
 // h2cTransport is the way to a slot that speaks HTTP/2 with prior knowledge.
-// net/http's client speaks it; what it reports is put into our own errors.
+// net/http's client does the talking; this type gives its errors our causes,
+// keeps it to P3 and bounds the gaps of bodies.
 type h2cTransport struct {
 	*http.Transport
-	stall time.Duration
+	stall   time.Duration
+	retired atomic.Bool
 }
 
 func newH2CTransport(s *Service, slot string, onConnectError func(service, slot string, err error)) *h2cTransport {
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
 	address, service, timeout := s.Slots[slot], s.Name, s.ConnectTimeout
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		c, err := dialSlot(ctx, address, timeout)
+		if err == nil || ctx.Err() != nil {
+			return c, err
+		}
+		fault := connectError(address, err)
+		onConnectError(service, slot, fault)
+		return nil, fault
+	}
 	return &h2cTransport{stall: s.StreamIdleTimeout, Transport: &http.Transport{
 		Protocols:              &protocols,
+		DialContext:            dial,
 		DisableCompression:     true,
-		ResponseHeaderTimeout:  s.ResponseHeaderTimeout,
+		ExpectContinueTimeout:  continueWait,
 		IdleConnTimeout:        s.SlotIdleTimeout,
 		MaxResponseHeaderBytes: maxHead,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			c, err := dialSlot(ctx, address, timeout)
-			if err == nil || ctx.Err() != nil {
-				return c, err
-			}
-			fault := connectError(address, err)
-			onConnectError(service, slot, fault)
-			return nil, fault
-		},
+		ResponseHeaderTimeout:  s.ResponseHeaderTimeout,
 	}}
 }
 
-// Retire closes the idle connections; a busy one closes with its last stream.
-func (t *h2cTransport) Retire() { t.CloseIdleConnections() }
-
-func (t *h2cTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	return t.Transport.RoundTrip(req)
+// Retire closes the idle connections; a busy one follows when its last stream
+// has ended.
+func (t *h2cTransport) Retire() {
+	t.retired.Store(true)
+	t.CloseIdleConnections()
 }
 
-var _ = errors.New
-var _ sync.Mutex
-var _ io.Reader
+// RoundTrip is [transport.RoundTrip] for HTTP/2.
+func (t *h2cTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	x := &h2cExchange{t: t}
+	x.ctx, x.cancel = context.WithCancelCause(req.Context())
+	res, err := t.Transport.RoundTrip(x.outgoing(req))
+	if err != nil {
+		err = x.fault("waiting for the answer", causeHeaderTimeout, err)
+		x.end()
+		return nil, err
+	}
+	res.Body = &h2cBody{ReadCloser: res.Body, x: x}
+	return res, nil
+}
+
+// h2cExchange is one request and its answer.
+type h2cExchange struct {
+	t      *h2cTransport
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+
+	mu        sync.Mutex
+	clientErr error
+}
+
+// outgoing returns the request as net/http's client shall have it. That client
+// sends a request again after some errors that do not say whether the slot saw
+// it (golang/go#47635), unless it has a body; so one that is not safe always has
+// a body, and GetBody, which is asked for it anew, is where P3 is kept.
+func (x *h2cExchange) outgoing(req *http.Request) *http.Request {
+	var wroteHead atomic.Bool
+	trace := &httptrace.ClientTrace{WroteHeaders: func() { wroteHead.Store(true) }}
+	out := req.WithContext(httptrace.WithClientTrace(x.ctx, trace))
+	switch {
+	case bodyFraming(req) != noBody:
+		out.Body = &watchedBody{ReadCloser: req.Body, x: x}
+	case safeMethod(req.Method):
+		out.Body = nil
+		return out
+	default:
+		out.Body = io.NopCloser(strings.NewReader(""))
+	}
+	out.GetBody = func() (io.ReadCloser, error) {
+		if wroteHead.Load() {
+			return nil, &slotError{cause: causeReset, op: "sending the request", err: errNotTaken}
+		}
+		return out.Body, nil
+	}
+	return out
+}
+
+func (x *h2cExchange) clientFailed(err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.clientErr == nil {
+		x.clientErr = &clientBodyError{err}
+	}
+}
+
+func (x *h2cExchange) end() {
+	x.cancel(nil)
+	if x.t.retired.Load() {
+		x.t.CloseIdleConnections()
+	}
+}
+
+// h2StreamReset has the shape of the error with which net/http reports
+// RST_STREAM, which is how it can be told without golang.org/x/net/http2: see
+// its method As.
+type h2StreamReset struct {
+	StreamID uint32
+	Code     uint32
+	Cause    error
+}
+
+func (e h2StreamReset) Error() string { return fmt.Sprintf("stream %d reset: code %d", e.StreamID, e.Code) }
+
+// fault is [exchange.fault] and [ioError] for what net/http reports.
+func (x *h2cExchange) fault(op string, late cause, err error) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var known *slotError
+	var reset h2StreamReset
+	switch {
+	case x.clientErr != nil:
+		return x.clientErr
+	case x.ctx.Err() != nil:
+		return context.Cause(x.ctx)
+	case errors.As(err, &known):
+		return err
+	case errors.As(err, &reset), errors.Is(err, syscall.ECONNRESET):
+		return &slotError{cause: causeReset, op: op, err: err}
+	case isTimeout(err):
+		return &slotError{cause: late, op: op, err: err}
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.EPIPE):
+		return ioError(op, late, io.EOF)
+	}
+	return &slotError{cause: causeProtocol, op: op, err: err}
+}
+
+// watchedBody is a request's body that tells its exchange of a failed read.
+type watchedBody struct {
+	io.ReadCloser
+	x      *h2cExchange
+	closed atomic.Bool
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF && !b.closed.Load() {
+		b.x.clientFailed(err)
+	}
+	return n, err
+}
+
+func (b *watchedBody) Close() error {
+	b.closed.Store(true)
+	return b.ReadCloser.Close()
+}
+
+// h2cBody is an answer's body whose reads are bounded in time.
+type h2cBody struct {
+	io.ReadCloser
+	x *h2cExchange
+}
+
+func (b *h2cBody) Read(p []byte) (int, error) {
+	const op = "reading the answer's body"
+	if b.x.t.stall > 0 {
+		watch := time.AfterFunc(b.x.t.stall, func() {
+			b.x.cancel(&slotError{cause: causeStalled, op: op, err: errNoBytes})
+		})
+		defer watch.Stop()
+	}
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		err = b.x.fault(op, causeStalled, err)
+	}
+	return n, err
+}
+
+func (b *h2cBody) Close() error {
+	err := b.ReadCloser.Close()
+	b.x.end()
+	return err
+}
+
