@@ -1,0 +1,140 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"charactier-proxy/cmd/internal/load"
+	"charactier-proxy/switcher"
+	"charactier-proxy/switcher/control"
+)
+
+// TestAKilledSlotIsReportedAndLeft kills the active slot: clients get an answer
+// that they can read, the operator sees why, and a switch mends it.
+func TestAKilledSlotIsReportedAndLeft(t *testing.T) {
+	blue, green := startSlot(t, "blue"), startSlot(t, "green")
+	d := startDaemon(t, blue.addr, green.addr)
+	s := site{T: t, base: d.addr}
+	s.get("/api/v1/echo") // leaves an idle connection to the slot that dies
+
+	blue.kill()
+	resp, body := s.do("POST", "/api/v1/orders", `{"id":"a"}`, "X-Request-Id", "a",
+		"Content-Type", "application/json", "Accept", "application/json")
+	if resp.StatusCode != http.StatusBadGateway || resp.Header.Get("X-Charactier-Proxy-Error") == "" ||
+		!strings.HasPrefix(resp.Header.Get("Content-Type"), "application/problem+json") || !json.Valid(body) {
+		t.Errorf("got %s, %v, %s", resp.Status, resp.Header, body)
+	}
+	d.awaitHealth(switcher.Blue, "unhealthy")
+	if out, _, code := d.ctl("status"); code != control.ExitDone || !strings.Contains(out, "unhealthy") {
+		t.Errorf("status: exit %d:\n%s", code, out)
+	}
+
+	if _, problems, code := d.ctl("switch", "green"); code != control.ExitDone {
+		t.Fatalf("switch green: exit %d: %s", code, problems)
+	}
+	if _, body := s.get("/api/v1/echo"); !strings.Contains(string(body), `"slot":"green"`) {
+		t.Errorf("after the switch: %s", body)
+	}
+	if _, problems, code := d.ctl("switch", "blue"); code != control.ExitRefused {
+		t.Errorf("switch to the dead slot: exit %d, want %d: %s", code, control.ExitRefused, problems)
+	}
+
+	blue.start()
+	d.awaitHealth(switcher.Blue, "healthy")
+	if _, problems, code := d.ctl("rollback"); code != control.ExitDone {
+		t.Errorf("rollback: exit %d: %s", code, problems)
+	}
+	if _, body := s.get("/api/v1/echo"); !strings.Contains(string(body), `"slot":"blue"`) {
+		t.Errorf("after the rollback: %s", body)
+	}
+}
+
+// TestASickSlotIsNotSwitchedTo is S3 with a slot that answers, but badly.
+func TestASickSlotIsNotSwitchedTo(t *testing.T) {
+	blue, green := startSlot(t, "blue"), startSlot(t, "green")
+	d := startDaemon(t, blue.addr, green.addr)
+	green.setHealthy(false)
+	_, problems, code := d.ctl("switch")
+	if code != control.ExitRefused || !strings.Contains(problems, "503") {
+		t.Errorf("exit %d, want %d and the slot's 503: %s", code, control.ExitRefused, problems)
+	}
+	if got := d.status().Active; got != switcher.Blue {
+		t.Errorf("active is %s", got)
+	}
+	green.setHealthy(true)
+	if _, problems, code := d.ctl("switch", "--wait", "10s"); code != control.ExitDone {
+		t.Errorf("exit %d: %s", code, problems)
+	}
+}
+
+// TestSoakAKilledDaemonKnowsItsSlot kills the daemon at random points of
+// switches under load. Its listener outlives it, as with socket activation: no
+// connection is refused, no order executed twice, and each next life serves the
+// slot that the state names, which is the new one if the switch was reported
+// done.
+func TestSoakAKilledDaemonKnowsItsSlot(t *testing.T) {
+	kills := size(t, "SOAK_KILLS", 8, 200)
+	const clients = 16
+	blue, green := startSlot(t, "blue"), startSlot(t, "green")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	d := newDaemon(t, l.Addr().String(), blue.addr, green.addr)
+	d.passed = l.(*net.TCPListener)
+	d.start()
+
+	ctx, cancel := context.WithCancel(context.Background())
+	result := make(chan load.Report, 1)
+	go func() {
+		result <- load.New(load.Options{Addr: d.addr, Clients: clients, GetEvery: 4, Think: time.Millisecond}).Run(ctx)
+	}()
+	both := map[switcher.Slot]int64{}
+	for range kills {
+		both[d.killWhileSwitching()]++
+	}
+	cancel()
+	r := <-result
+	t.Logf("%d kills, found active afterwards: %v\n%s", kills, both, r)
+
+	if r.ByKind[load.Reset] != r.Failed || r.Failed > kills*clients {
+		t.Errorf("want no failure but a reset of what was under way, at most %d", kills*clients)
+	}
+	if twice, lost := judge(orders(t, r.Run, blue, green), r); twice+lost > 0 {
+		t.Errorf("%d executed twice, %d answered but not executed", twice, lost)
+	}
+}
+
+// killWhileSwitching returns which slot is active in the daemon's next life.
+func (d *daemon) killWhileSwitching() switcher.Slot {
+	d.t.Helper()
+	from := d.status().Active
+	switched := make(chan error, 1)
+	go func() {
+		_, err := d.api.Switch(context.Background(), control.SwitchRequest{To: from.Other()})
+		switched <- err
+	}()
+	moment := time.NewTimer(rand.N(20 * time.Millisecond))
+	defer moment.Stop()
+	<-moment.C
+	d.kill()
+	err := <-switched
+	d.start()
+
+	now := d.status().Active
+	if err == nil && now != from.Other() {
+		d.t.Errorf("the switch to %s was reported done, but after the kill %s is active", from.Other(), now)
+	}
+	_, body := site{T: d.t, base: d.addr}.get("/api/v1/echo")
+	if !strings.Contains(string(body), `"slot":"`+string(now)+`"`) {
+		d.t.Errorf("the state names %s, but the answer is %s", now, body)
+	}
+	return now
+}
