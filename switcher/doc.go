@@ -1,6 +1,6 @@
 // Package switcher decides which slot of each service is active, and remembers
 // it. It imports nothing of this module: it asks the data path, the health
-// checks and the disk through the three small interfaces it declares.
+// checks and the disk through the small interfaces it declares.
 //
 // # Words
 //
@@ -22,16 +22,27 @@
 //
 // # The transaction
 //
-//	lock -> await health -> save intent -> swap -> save result -> unlock -> drain
+//	lock -> await health -> save intent -> swap -> save result -> history -> unlock -> drain
 //
 // What a crash between two steps means at the next start:
 //
 //	before "save intent"    nothing was recorded: the old slot is active
 //	after  "save intent"    the intent is found: the old slot is active, the
 //	                        switch is recorded as interrupted
-//	after  "save result"    the new slot is active; what drained is not known
+//	after  "save result"    the new slot is active; the history is mended; what
+//	                        drained is not known
 //
 // So traffic is where it was until the result is on disk, and fully moved from
 // then on. When saving the result fails, the file itself is read again and
-// decides which of the two it is.
+// decides which of the two it is. The files and what is made of damaged ones
+// are described at [FileStore].
+//
+// The history is written under the lock, because the state remembers only the
+// last operation: so at most one line can be missing after a crash, and the
+// next start can add it.
+//
+// # Who starts and stops what
+//
+// [New] starts no goroutine. A switch starts one that watches its drain;
+// [Switcher.Close] ends and awaits them all.
 package switcher

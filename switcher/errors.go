@@ -22,4 +22,8 @@ var (
 	ErrAborted = errors.New("aborted")
 	// ErrNothingToAbort: no operation runs, or it is past its swap.
 	ErrNothingToAbort = errors.New("nothing to abort")
+	// ErrStateUnknown: something was saved once, but which slot is active cannot
+	// be told from it any more. Only an operator can know; see
+	// [Options.AssumeActive]. It ends a start, never an operation.
+	ErrStateUnknown = errors.New("which slot is active cannot be told from the state directory")
 )

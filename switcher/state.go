@@ -1,19 +1,28 @@
 package switcher
 
-import "time"
+import (
+	"fmt"
+	"maps"
+	"time"
+)
 
 // State is exactly what is on disk.
 type State struct {
-	// Generation grows by one with each saved state.
+	// Generation grows with each state that is saved. A save that failed leaves
+	// a gap, so that no two states share a number.
 	Generation uint64 `json:"generation"`
 	// Services by name. A service that left the configuration keeps its entry,
 	// so that it comes back to the slot it had.
 	Services map[string]ServiceState `json:"services"`
 	// Intent is the transaction that was about to swap; nil between operations.
 	Intent *Record `json:"intent,omitempty"`
-	// Last is the newest finished operation, so that a history whose last line
-	// was lost can be mended at the next start.
+	// Last is the newest finished operation that saved a state, so that a history
+	// whose last line was lost can be mended at the next start.
 	Last *Record `json:"last,omitempty"`
+
+	// Note is not saved: it is what a [Store] has to say of a state that was not
+	// simply the one saved last.
+	Note string `json:"-"`
 }
 
 // ServiceState is what is remembered of one service.
@@ -21,6 +30,10 @@ type ServiceState struct {
 	Active   Slot      `json:"active"`
 	Previous Slot      `json:"previous,omitempty"` // active before; empty if it never moved
 	Since    time.Time `json:"since"`              // when Active became active
+	// Generation is that of the state in which Active became active. Services
+	// that moved together share it, and the highest is the newest switch
+	// whatever the clock did.
+	Generation uint64 `json:"generation"`
 	// RolledBack says that Active was reached by a rollback, so that Previous is
 	// what was rolled back from and is not offered again.
 	RolledBack bool  `json:"rolled_back,omitempty"`
@@ -32,4 +45,76 @@ type Held struct {
 	Since  time.Time `json:"since"`
 	Reason string    `json:"reason,omitempty"`
 	Actor  Actor     `json:"actor"`
+}
+
+// clone shares nothing with s.
+func (s State) clone() State {
+	s.Services = maps.Clone(s.Services)
+	if s.Services == nil {
+		s.Services = map[string]ServiceState{}
+	}
+	for name, svc := range s.Services {
+		if svc.Held != nil {
+			held := *svc.Held
+			svc.Held = &held
+			s.Services[name] = svc
+		}
+	}
+	s.Intent, s.Last = cloneRecord(s.Intent), cloneRecord(s.Last)
+	return s
+}
+
+// move makes each move's target the active slot.
+func (s State) move(moves []Move, kind Kind, generation uint64, at time.Time) {
+	for _, m := range moves {
+		was := s.Services[m.Service]
+		s.Services[m.Service] = ServiceState{
+			Active: m.To, Previous: m.From, Since: at, Generation: generation,
+			// Rolling back by force to what was rolled back from is a change of
+			// mind: the way back must be open again.
+			RolledBack: kind == KindRollback && !was.RolledBack,
+			Held:       was.Held,
+		}
+	}
+}
+
+// check refuses a state that no switcher can have saved.
+func (s State) check() error {
+	if s.Generation == 0 {
+		return fmt.Errorf("it has no generation")
+	}
+	for name, svc := range s.Services {
+		if err := svc.check(); err != nil {
+			return fmt.Errorf("service %q: %w", name, err)
+		}
+	}
+	if s.Intent != nil {
+		return checkMoves(s.Intent.Moves)
+	}
+	return nil
+}
+
+func (s ServiceState) check() error {
+	if _, err := ParseSlot(string(s.Active)); err != nil {
+		return fmt.Errorf("active: %w", err)
+	}
+	if s.Previous == "" {
+		return nil
+	}
+	if _, err := ParseSlot(string(s.Previous)); err != nil {
+		return fmt.Errorf("previous: %w", err)
+	}
+	if s.Previous == s.Active {
+		return fmt.Errorf("%s is both active and previous", s.Active)
+	}
+	return nil
+}
+
+func checkMoves(moves []Move) error {
+	for _, m := range moves {
+		if _, err := ParseSlot(string(m.To)); err != nil {
+			return fmt.Errorf("intent: service %q: %w", m.Service, err)
+		}
+	}
+	return nil
 }

@@ -2,148 +2,225 @@ package switcher
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 )
 
-// Traffic is what the switcher needs of the data path.
-type Traffic interface {
-	// Swap moves all of the services in one atomic instant and returns how to
-	// drain what it replaced. On error nothing has moved.
-	Swap(to map[string]Slot) (Drain, error)
-	// Hold and Release make the requests of services wait, and let them go.
-	Hold(services ...string)
-	Release(services ...string)
+// Options are what a [Switcher] is made of. Traffic, Prober, Store and History
+// must be given.
+type Options struct {
+	Traffic Traffic
+	Prober  Prober
+	Store   Store
+	History History
+	// Events gets what happens; nil means nobody is told.
+	Events *Broker
+	// Services are those of the configuration.
+	Services []ServiceConfig
+	// AssumeActive names the active slot of every service, for the one start
+	// after the state was lost ([ErrStateUnknown]). Where there is a state, it
+	// changes nothing and is warned about.
+	AssumeActive map[string]Slot
+	// Actor is the daemon itself, for records that nobody else asked for.
+	Actor Actor
 }
 
-// Drain waits until no request is left on the replaced targets or ctx ends;
-// the counts are valid in both cases.
-type Drain func(ctx context.Context) ([]DrainCount, error)
-
-// DrainCount says what became of the requests that were in flight at a swap.
-type DrainCount struct {
-	Service      string        `json:"service"`
-	Slot         Slot          `json:"slot"`
-	Moved        int64         `json:"moved"`         // in flight at the swap
-	OpenRequests int64         `json:"open_requests"` // not ended yet
-	OpenStreams  int64         `json:"open_streams"`  // event streams and upgrades still open
-	Took         time.Duration `json:"took_ns"`       // since the swap
+// ServiceConfig is what the switcher knows of a service's configuration.
+type ServiceConfig struct {
+	Name string
+	// Initial is the active slot of a service that the state does not know yet;
+	// empty means blue.
+	Initial Slot
+	// DrainTimeout is how long a drain is watched before its counts are recorded
+	// as they are; zero means until it ends.
+	DrainTimeout time.Duration
 }
 
-// Prober is what the switcher needs of the health checks.
-type Prober interface {
-	// Await returns nil once the slot has proven healthy since the call, and
-	// otherwise, as soon as that is known, why it is not.
-	Await(ctx context.Context, service string, slot Slot) error
+// Switcher runs one operation at a time and remembers what became of it. Its
+// methods may be called by several goroutines at once.
+type Switcher struct {
+	opts     Options
+	draining sync.WaitGroup
+	closing  context.Context // ends the drains
+	close    context.CancelFunc
+
+	// These two belong to whoever runs the operation.
+	ids        ids
+	generation uint64 // the highest that was ever given to the store
+
+	note string // what was found at start
+
+	mu       sync.Mutex
+	services map[string]ServiceConfig
+	state    State // what is committed and what traffic does
+	op       *operation
+	last     *Record
+	warnings map[warning]string
+	closed   bool
 }
 
-// Store remembers the state. Save is atomic and durable: after it returned nil
-// the new state survives a power cut; after an error Load tells which of the
-// two is there.
-type Store interface {
-	Load() (State, error)
-	Save(State) error
+// New finds out which slots are active (see the package's table of crashes)
+// and saves what it found if that is not what is on disk. It does not touch
+// Traffic, which may not know the services yet: configure it with
+// [Switcher.Routing].
+func New(o Options) (*Switcher, error) {
+	services, err := byName(o.Services)
+	if err != nil {
+		return nil, err
+	}
+	s := &Switcher{opts: o, services: services, warnings: map[warning]string{}}
+	s.closing, s.close = context.WithCancel(context.Background())
+	if err := s.recover(); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
 }
 
-// History is the append-only record of what was done.
-type History interface {
-	Append(Record) error
+func byName(services []ServiceConfig) (map[string]ServiceConfig, error) {
+	m := make(map[string]ServiceConfig, len(services))
+	for _, c := range services {
+		if _, twice := m[c.Name]; twice || c.Name == "" {
+			return nil, fmt.Errorf("service %q: a name is needed, and once only", c.Name)
+		}
+		if c.Initial == "" {
+			c.Initial = Blue
+		}
+		if _, err := ParseSlot(string(c.Initial)); err != nil {
+			return nil, fmt.Errorf("service %s: initial slot: %w", c.Name, err)
+		}
+		m[c.Name] = c
+	}
+	return m, nil
 }
 
-// Actor is who asked for an operation.
-type Actor struct {
-	UID     uint32 `json:"uid"`
-	User    string `json:"user"`
-	PID     int32  `json:"pid,omitempty"`
-	Command string `json:"command,omitempty"`
+// Close aborts an operation that has not begun to save, waits for any other,
+// has the drains recorded as they are, and refuses whatever comes later. It
+// returns when nothing runs any more.
+func (s *Switcher) Close() {
+	s.mu.Lock()
+	s.closed = true
+	op := s.op
+	if op != nil && !op.committed {
+		op.cancel(errStopping)
+	}
+	s.mu.Unlock()
+	if op != nil {
+		<-op.ended
+	}
+	s.close()
+	s.draining.Wait()
 }
 
-// Request is one wish to change something.
-type Request struct {
-	// Services narrows the operation; empty means all of them.
-	Services []string
-	// To is the wanted slot; empty means each service's other one.
-	To Slot
-	// Force skips the health check (S3) and the refusal to return to a slot that
-	// was rolled back from.
-	Force  bool
-	Reason string
-	Actor  Actor
-	// Wait is how long the target may take to become healthy; zero: it must be
-	// healthy now.
-	Wait time.Duration
+var errStopping = fmt.Errorf("%w: the daemon is stopping", ErrAborted)
+
+// State returns what is committed, services that left the configuration
+// included.
+func (s *Switcher) State() State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state.clone()
 }
 
-// Move is what a switch did or wanted to do to one service.
-type Move struct {
-	Service string `json:"service"`
-	From    Slot   `json:"from"`
-	To      Slot   `json:"to"`
+// Routing returns the active slot of every configured service, and which of
+// them are held: what the data path has to do.
+func (s *Switcher) Routing() (active map[string]Slot, held map[string]bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return routing(s.state, s.services)
 }
 
-// Kind is the kind of an operation.
-type Kind string
+func routing(st State, services map[string]ServiceConfig) (map[string]Slot, map[string]bool) {
+	active, held := make(map[string]Slot, len(services)), map[string]bool{}
+	for name := range services {
+		svc := st.Services[name]
+		active[name] = svc.Active
+		if svc.Held != nil {
+			held[name] = true
+		}
+	}
+	return active, held
+}
 
-// The operations.
+// Note says what was found at start, and is empty where that was simply the
+// last state.
+func (s *Switcher) Note() string { return s.note }
+
+// Operation returns the one that runs now, or nil.
+func (s *Switcher) Operation() *Operation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.op == nil {
+		return nil
+	}
+	o := s.op.Operation
+	o.Moves = slices.Clone(o.Moves)
+	return &o
+}
+
+// Last returns the newest operation that ended, or nil.
+func (s *Switcher) Last() *Record {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return cloneRecord(s.last)
+}
+
+// warning is the key of something that an operator should mend. A later
+// success takes it back.
+type warning int
+
 const (
-	KindSwitch      Kind = "switch"
-	KindRollback    Kind = "rollback"
-	KindHold        Kind = "hold"
-	KindReleaseHold Kind = "release-hold"
-	KindReconfigure Kind = "reconfigure"
+	warnStart   warning = iota // what was found at start
+	warnAssume                 // an assumption that is not needed any more
+	warnState                  // disk and traffic may differ
+	warnHistory                // the history has a gap
 )
 
-// Outcome is how an operation ended.
-type Outcome string
-
-// The outcomes.
-const (
-	Done        Outcome = "done"        // traffic is where it was wanted
-	Unchanged   Outcome = "unchanged"   // it already was
-	Failed      Outcome = "failed"      // traffic is where it was
-	Refused     Outcome = "refused"     // target not healthy or not allowed; traffic is where it was
-	Aborted     Outcome = "aborted"     // stopped before the swap; traffic is where it was
-	Interrupted Outcome = "interrupted" // the daemon ended before the result was saved; traffic is where it was
-)
-
-// Record is one operation in the history, and the answer to the one who asked
-// for it.
-type Record struct {
-	ID       string        `json:"id"`
-	Kind     Kind          `json:"kind"`
-	Outcome  Outcome       `json:"outcome"`
-	Moves    []Move        `json:"moves,omitempty"`
-	Services []string      `json:"services,omitempty"` // of hold and release-hold
-	Forced   bool          `json:"forced,omitempty"`
-	Reason   string        `json:"reason,omitempty"`
-	Actor    Actor         `json:"actor"`
-	Error    string        `json:"error,omitempty"`
-	Started  time.Time     `json:"started"`
-	Probing  time.Duration `json:"probing_ns,omitempty"` // awaiting health
-	Swap     time.Duration `json:"swap_ns,omitempty"`    // the swap itself
-	Took     time.Duration `json:"took_ns"`              // from the lock to the saved result
-	// Generation is that of the state the operation left.
-	Generation uint64       `json:"generation,omitempty"`
-	Drain      []DrainCount `json:"drain,omitempty"` // once the drain has ended or was given up
+// Warnings returns what an operator should mend, in plain sentences.
+func (s *Switcher) Warnings() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	texts := make([]string, 0, len(s.warnings))
+	for _, w := range slices.Sorted(maps.Keys(s.warnings)) {
+		texts = append(texts, s.warnings[w])
+	}
+	return texts
 }
 
-// Operation is one that runs now.
-type Operation struct {
-	ID      string    `json:"id"`
-	Kind    Kind      `json:"kind"`
-	Moves   []Move    `json:"moves,omitempty"`
-	Step    string    `json:"step"` // "awaiting health", "saving", "swapping"
-	Actor   Actor     `json:"actor"`
-	Started time.Time `json:"started"`
+// warn sets a warning and tells those who watch; an empty text takes it back.
+func (s *Switcher) warn(w warning, text string) {
+	s.mu.Lock()
+	before := s.warnings[w]
+	if text == "" {
+		delete(s.warnings, w)
+	} else {
+		s.warnings[w] = text
+	}
+	s.mu.Unlock()
+	if text != "" && text != before {
+		s.publish(Event{Kind: "state", Level: LevelWarn, Text: text})
+	}
 }
 
-// Event is one thing that happened, for those who watch.
-type Event struct {
-	Seq     uint64    `json:"seq"` // grows by one; a gap means that some were dropped
-	Time    time.Time `json:"time"`
-	Kind    string    `json:"kind"` // "switch", "health", "config", "drain", ...
-	Service string    `json:"service,omitempty"`
-	Slot    Slot      `json:"slot,omitempty"`
-	Op      string    `json:"op,omitempty"` // the operation's ID
-	Level   string    `json:"level"`        // "info", "warn", "error"
-	Text    string    `json:"text"`
+func (s *Switcher) publish(e Event) {
+	if s.opts.Events != nil {
+		s.opts.Events.Publish(e)
+	}
+}
+
+// outcomeOf tells how an operation ended from what it ended with.
+func outcomeOf(err error) Outcome {
+	switch {
+	case err == nil:
+		return Done
+	case errors.Is(err, ErrAborted):
+		return Aborted
+	case errors.Is(err, ErrUnhealthy), errors.Is(err, ErrNothingToRollBack):
+		return Refused
+	}
+	return Failed
 }

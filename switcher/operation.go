@@ -1,0 +1,237 @@
+package switcher
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// operation is the one that holds the lock. Its record belongs to the
+// goroutine that runs it; the embedded Operation is what others see, under the
+// switcher's mutex.
+type operation struct {
+	Operation
+	committed bool // past the last point where it can be aborted
+	cancel    context.CancelCauseFunc
+	ended     chan struct{}
+
+	services []string // chosen, sorted
+	to       Slot
+	force    bool
+	record   Record
+	begun    time.Time // with the monotonic clock
+}
+
+// begin takes the lock or is refused at once (S4). A request that names what
+// does not exist is refused before it becomes an operation. The context that is
+// returned ends when the operation is aborted too.
+func (s *Switcher) begin(ctx context.Context, kind Kind, r Request) (*operation, context.Context, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, nil, errStopping
+	}
+	if s.op != nil {
+		return nil, nil, s.op.busy()
+	}
+	services, err := s.chosenLocked(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	now := time.Now()
+	op := &operation{services: services, to: r.To, force: r.Force, begun: now, ended: make(chan struct{})}
+	op.record = Record{
+		ID: s.ids.next(now), Kind: kind, Actor: r.Actor, Reason: r.Reason, Started: wall(now),
+	}
+	op.Operation = Operation{
+		ID: op.record.ID, Kind: kind, Step: StepPlanning, Actor: r.Actor, Started: op.record.Started,
+	}
+	ctx, op.cancel = context.WithCancelCause(ctx)
+	s.op = op
+	return op, ctx, nil
+}
+
+// wall is what a time looks like once it was saved and read again.
+func wall(t time.Time) time.Time { return t.UTC().Round(0) }
+
+// chosenLocked resolves a request's services.
+func (s *Switcher) chosenLocked(r Request) ([]string, error) {
+	if r.To != "" {
+		if _, err := ParseSlot(string(r.To)); err != nil {
+			return nil, err
+		}
+	}
+	known := slices.Sorted(maps.Keys(s.services))
+	if len(r.Services) == 0 {
+		return known, nil
+	}
+	chosen := slices.Clone(r.Services)
+	slices.Sort(chosen)
+	chosen = slices.Compact(chosen)
+	for _, name := range chosen {
+		if _, ok := s.services[name]; !ok {
+			return nil, fmt.Errorf("%w %q: there is %s", ErrUnknownService, name, strings.Join(known, ", "))
+		}
+	}
+	return chosen, nil
+}
+
+// busy says who holds the lock, in which step and since when.
+func (o *operation) busy() error {
+	what := string(o.Kind)
+	if len(o.Moves) > 0 {
+		what += " of " + describe(o.Moves)
+	}
+	return fmt.Errorf("%w: %s %s by %s is %s, since %s (%s ago)", ErrBusy, what, o.ID, o.Actor,
+		o.Step, o.Started.Format(time.RFC3339), time.Since(o.begun).Round(time.Millisecond))
+}
+
+// step says where the operation is.
+func (s *Switcher) step(op *operation, step string) {
+	s.mu.Lock()
+	op.Step = step
+	s.mu.Unlock()
+}
+
+// plan says what the operation is going to do.
+func (s *Switcher) plan(op *operation, moves []Move) {
+	op.record.Moves = moves
+	s.mu.Lock()
+	op.Moves = moves
+	s.mu.Unlock()
+	s.tell(op.record, LevelInfo, fmt.Sprintf("%s begun by %s", op.record.summary(), op.Actor))
+}
+
+// commit is the last point where an operation can be aborted: from here on it
+// goes to its end whoever leaves.
+func (s *Switcher) commit(ctx context.Context, op *operation) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ctx.Err() != nil {
+		return aborted(ctx)
+	}
+	op.committed, op.Step = true, StepSaving
+	return nil
+}
+
+// aborted says why ctx ended.
+func aborted(ctx context.Context) error {
+	cause := context.Cause(ctx)
+	if outcomeOf(cause) == Aborted {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", ErrAborted, cause)
+}
+
+// Abort stops the running operation and returns which one that was, if it has
+// not begun to save; otherwise the error wraps [ErrNothingToAbort] and says
+// where it is. It does not wait until the operation has ended.
+func (s *Switcher) Abort(by Actor) (Operation, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch op := s.op; {
+	case op == nil:
+		return Operation{}, fmt.Errorf("%w: no operation is running", ErrNothingToAbort)
+	case op.committed:
+		return Operation{}, fmt.Errorf("%w: %s %s is %s already and is about to end", ErrNothingToAbort, op.Kind, op.ID, op.Step)
+	default:
+		op.cancel(fmt.Errorf("%w by %s", ErrAborted, by))
+		return op.Operation, nil
+	}
+}
+
+// AwaitIdle waits until no operation runs, or ctx ends. Another one may have
+// begun by the time it returns.
+func (s *Switcher) AwaitIdle(ctx context.Context) error {
+	s.mu.Lock()
+	op := s.op
+	s.mu.Unlock()
+	if op == nil {
+		return nil
+	}
+	select {
+	case <-op.ended:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// finish fills in how the operation ended, and returns err with what was being
+// done.
+func (o *operation) finish(err error) error {
+	o.record.Took = time.Since(o.begun)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", o.doing(), err)
+		o.record.Error = err.Error()
+		o.record.Outcome = outcomeOf(err)
+	} else if o.record.Outcome == "" {
+		o.record.Outcome = Done
+	}
+	return err
+}
+
+var gerunds = map[Kind]string{
+	KindSwitch: "switching", KindRollback: "rolling back", KindHold: "holding",
+	KindReleaseHold: "releasing the hold of", KindReconfigure: "reconfiguring",
+}
+
+// doing is "switching backend to green".
+func (o *operation) doing() string {
+	what := strings.Join(o.services, " and ")
+	if len(o.record.Moves) > 0 {
+		what = describe(o.record.Moves)
+	}
+	return strings.TrimSpace(gerunds[o.Kind] + " " + what)
+}
+
+// enter appends the operation to the history. It does so while the lock is
+// still held: the state remembers only the last operation, so that after a
+// crash no more than one line can be missing.
+func (s *Switcher) enter(op *operation) {
+	s.step(op, StepRecording)
+	s.append(op.record)
+	s.mu.Lock()
+	s.last = cloneRecord(&op.record)
+	s.mu.Unlock()
+}
+
+// append adds to the history. What the history lost never undoes what was
+// done: it becomes a warning, until the history can be written again.
+func (s *Switcher) append(r Record) {
+	err := s.opts.History.Append(r)
+	if err != nil {
+		s.warn(warnHistory, fmt.Sprintf("the history misses %s %s: %v", r.Kind, r.ID, err))
+		return
+	}
+	s.warn(warnHistory, "")
+}
+
+// leave gives up the lock.
+func (s *Switcher) leave(op *operation) {
+	s.mu.Lock()
+	s.op = nil
+	s.mu.Unlock()
+	op.cancel(nil)
+	close(op.ended)
+	level, text := LevelInfo, fmt.Sprintf("%s %s in %s", op.record.summary(), op.record.Outcome, op.record.Took.Round(time.Microsecond))
+	switch op.record.Outcome {
+	case Failed:
+		level, text = LevelError, op.record.Error
+	case Refused, Aborted:
+		level, text = LevelWarn, op.record.Error
+	}
+	s.tell(op.record, level, text)
+}
+
+// tell publishes an event about an operation.
+func (s *Switcher) tell(r Record, level, text string) {
+	e := Event{Kind: string(r.Kind), Op: r.ID, Level: level, Text: text}
+	if len(r.Moves) == 1 {
+		e.Service, e.Slot = r.Moves[0].Service, r.Moves[0].To
+	}
+	s.publish(e)
+}
