@@ -1,0 +1,338 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// clientConn is a client's connection as net/http sees it. It adds what net/http
+// lacks: a client may shut down its writing side and still get its answer, a
+// write that makes progress is never late, and a connection that is closed
+// before all was read lets its last answer arrive.
+type clientConn struct {
+	net.Conn
+	raw    syscall.RawConn // nil where the connection is not a socket
+	server *serving
+	peer   netip.Addr // not valid for unix sockets
+	unix   bool
+
+	phase atomic.Int32 // a connPhase
+	http2 atomic.Bool
+
+	mu            sync.Mutex
+	readDeadline  time.Time     // what the owner asked for
+	readBound     time.Time     // no read goes on for longer, whatever the owner asks for
+	linger        bool          // Close reads on for a while first
+	writeSpan     time.Duration // what the owner grants a write
+	halfClosed    time.Time     // when the client shut down its writing side
+	halfCloseTime time.Duration // how long a request goes on after that; 0 means no bound
+	closeOnce     sync.Once
+}
+
+// connPhase is where a connection is between two requests.
+type connPhase int32
+
+const (
+	phaseNew    connPhase = iota // nothing was read yet
+	phaseIdle                    // between two requests
+	phaseHead                    // a request has begun to arrive
+	phaseActive                  // it is being handled
+)
+
+// lingerTime bounds how long a connection is read from, and thrown away what
+// came, after its last answer (RFC 9112, section 9.6): closing at once would
+// reset it, and the client might lose the answer.
+const lingerTime = 2 * time.Second
+
+// http2Start is how only the preface of HTTP/2 begins (RFC 9113, section 3.4).
+const http2Start = "PRI"
+
+var errClientReset = &net.OpError{Op: "read", Net: "client", Err: syscall.ECONNRESET}
+
+func newClientConn(nc net.Conn, s *serving) *clientConn {
+	c := &clientConn{Conn: nc, server: s, halfCloseTime: s.opts.HalfCloseGrace}
+	if sc, ok := nc.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			c.raw = raw
+		}
+	}
+	c.peer, c.unix = peerAddr(nc.RemoteAddr())
+	return c
+}
+
+// peerAddr returns the address that forwarded headers and trust go by. Peers on
+// unix sockets have none.
+func peerAddr(a net.Addr) (addr netip.Addr, unix bool) {
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		ip, _ := netip.AddrFromSlice(a.IP)
+		return ip.Unmap(), false
+	case *net.UnixAddr:
+		return netip.Addr{}, true
+	}
+	return netip.Addr{}, false
+}
+
+// Read skips empty lines before a request (RFC 9112, section 2.2) and withholds
+// the end of input from the one byte that net/http reads ahead while a request
+// is handled: to net/http that end means that the client has left.
+func (c *clientConn) Read(p []byte) (int, error) {
+	if phase := connPhase(c.phase.Load()); phase <= phaseIdle && len(p) > 1 {
+		return c.readStart(p)
+	}
+	n, err := c.Conn.Read(p)
+	if n == 0 && err == io.EOF && len(p) == 1 && c.raw != nil {
+		return 0, c.withhold()
+	}
+	return n, err
+}
+
+// readStart reads the first bytes of a request: enough of them to know HTTP/2 by
+// its preface. An empty line that came in one piece with the end of the request
+// before was read with that one and is answered 400 by net/http.
+func (c *clientConn) readStart(p []byte) (int, error) {
+	kept := 0
+	for {
+		n, err := c.Conn.Read(p[kept:])
+		got := p[:kept+n]
+		for bytes.HasPrefix(got, []byte("\r\n")) {
+			got = got[2:]
+		}
+		kept = copy(p, got)
+		if err != nil || kept >= min(len(p), len(http2Start)) {
+			c.startHead(p[:kept])
+			return kept, err
+		}
+	}
+}
+
+func (c *clientConn) startHead(b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	if string(b[:min(len(b), len(http2Start))]) == http2Start {
+		c.http2.Store(true)
+	}
+	c.phase.Store(int32(phaseHead))
+}
+
+// withhold blocks after the client's half-close until the client has gone for
+// good, the grace is over or the owner's deadline passes. It owns no goroutine
+// and does not poll: the kernel reports the reset as an event on the socket.
+func (c *clientConn) withhold() error {
+	c.mu.Lock()
+	if c.halfClosed.IsZero() {
+		c.halfClosed = time.Now()
+	}
+	c.mu.Unlock()
+	for {
+		c.mu.Lock()
+		c.applyReadDeadline(c.graceEnd())
+		c.mu.Unlock()
+		err := c.raw.Read(c.gone)
+		switch {
+		case err == nil:
+			return errClientReset
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return err
+		case c.ownersDeadlinePassed():
+			return err
+		case c.graceOver():
+			return io.EOF
+		}
+	}
+}
+
+// gone reports whether both directions of the socket are dead.
+func (c *clientConn) gone(fd uintptr) bool {
+	fds := [1]unix.PollFd{{Fd: int32(fd)}}
+	n, err := unix.Poll(fds[:], 0)
+	return err == nil && n == 1 && fds[0].Revents&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) != 0
+}
+
+func (c *clientConn) graceEnd() time.Time {
+	if c.halfClosed.IsZero() || c.halfCloseTime <= 0 {
+		return time.Time{}
+	}
+	return c.halfClosed.Add(c.halfCloseTime)
+}
+
+func (c *clientConn) graceOver() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	end := c.graceEnd()
+	return !end.IsZero() && !time.Now().Before(end)
+}
+
+func (c *clientConn) ownersDeadlinePassed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := earliest(c.readDeadline, c.readBound)
+	return !t.IsZero() && !time.Now().Before(t)
+}
+
+// setHalfCloseTime says how long the request that is under way goes on after
+// its client's half-close, also when that has happened already.
+func (c *clientConn) setHalfCloseTime(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.halfCloseTime == d {
+		return
+	}
+	c.halfCloseTime = d
+	if !c.halfClosed.IsZero() {
+		c.applyReadDeadline(c.graceEnd())
+	}
+}
+
+// leftHalfClosed reports whether the client had shut down its writing side: it
+// tells a grace that ended from a connection that broke.
+func (c *clientConn) leftHalfClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.halfClosed.IsZero()
+}
+
+// lingerOnClose says that a request was answered before it was read. What
+// net/http still reads of it, without a deadline, is bounded, and closing goes on
+// reading for a while. See [lingerTime].
+func (c *clientConn) lingerOnClose() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.linger = true
+	c.boundReadsLocked()
+}
+
+func (c *clientConn) boundReadsLocked() {
+	c.readBound = time.Now().Add(lingerTime)
+	c.applyReadDeadline(time.Time{}) //nolint:errcheck // a closed connection needs no bound
+}
+
+// applyReadDeadline sets the earliest of what bounds a read. c.mu is held.
+func (c *clientConn) applyReadDeadline(grace time.Time) error {
+	return c.Conn.SetReadDeadline(earliest(earliest(c.readDeadline, c.readBound), grace))
+}
+
+// earliest returns the earlier of two deadlines, of which zero means none.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// SetReadDeadline implements [net.Conn].
+func (c *clientConn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.readDeadline = t
+	return c.applyReadDeadline(c.graceEnd())
+}
+
+// SetWriteDeadline implements [net.Conn]. The time left until t is what a write
+// gets anew whenever some of its bytes were taken.
+func (c *clientConn) SetWriteDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writeSpan = 0
+	if !t.IsZero() {
+		c.writeSpan = time.Until(t)
+	}
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// SetDeadline implements [net.Conn].
+func (c *clientConn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// Write goes on for as long as the client takes something within the time that
+// the deadline granted.
+func (c *clientConn) Write(p []byte) (int, error) {
+	total := 0
+	for {
+		n, err := c.Conn.Write(p[total:])
+		total += n
+		if err == nil || n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !c.renewWrite() {
+			return total, err
+		}
+	}
+}
+
+func (c *clientConn) renewWrite() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.writeSpan <= 0 {
+		return false
+	}
+	return c.Conn.SetWriteDeadline(time.Now().Add(c.writeSpan)) == nil
+}
+
+// ReadFrom keeps sendfile and splice within net/http's reach.
+func (c *clientConn) ReadFrom(r io.Reader) (int64, error) { return io.Copy(c.Conn, r) }
+
+// closeWrite ends our direction and leaves the client's open.
+func (c *clientConn) closeWrite() error {
+	if cw, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return cw.CloseWrite()
+	}
+	return c.Close()
+}
+
+// CloseWrite is what net/http calls, before it closes, on a connection from
+// which it has not read everything.
+func (c *clientConn) CloseWrite() error {
+	c.mu.Lock()
+	c.linger = false
+	c.boundReadsLocked()
+	c.mu.Unlock()
+	if err := c.closeWrite(); err != nil {
+		return err
+	}
+	_, err := io.Copy(io.Discard, struct{ io.Reader }{c.Conn})
+	return err
+}
+
+// reset closes so that the client cannot take what it got for the whole.
+func (c *clientConn) reset() {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		tcp.SetLinger(0) //nolint:errcheck // then the client sees a plain end
+	}
+	c.Close() //nolint:errcheck // there is nothing to do about it
+}
+
+// unread reports whether the kernel holds bytes that nobody has read yet.
+func (c *clientConn) unread() bool {
+	if c.raw == nil {
+		return false
+	}
+	unread := false
+	err := c.raw.Control(func(fd uintptr) {
+		n, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
+		unread = err == nil && n > 0
+	})
+	return err == nil && unread
+}
+
+// Close implements [net.Conn]. It may linger.
+func (c *clientConn) Close() error {
+	c.mu.Lock()
+	linger := c.linger && !c.server.cutting.Load()
+	c.mu.Unlock()
+	if linger {
+		c.CloseWrite() //nolint:errcheck // the close below tells
+	}
+	err := c.Conn.Close()
+	c.closeOnce.Do(func() { c.server.forget(c) })
+	return err
+}

@@ -1,0 +1,265 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"time"
+)
+
+// relay is one request on its way through the proxy, from the client's head to
+// the last byte of the answer.
+type relay struct {
+	f       *forwarder
+	service string
+	r       *http.Request // as it came; from prepare on with a body and a context of ours
+	w       clientWriter
+	conn    *clientConn // nil without a Server
+	body    *clientBody // nil before prepare and where the request has none
+
+	id     string
+	path   string // as spelled
+	from   peer
+	client netip.Addr
+	start  time.Time
+
+	settings            *Settings
+	claim               claim // its Target is nil before the claim
+	claimed             time.Time
+	timing              timing
+	upgrade             string // the protocol that a tunnel carries
+	stream              bool
+	tunnelIn, tunnelOut int64
+
+	cause   cause // why it did not end well
+	err     error
+	closing bool // the connection ends with the answer
+}
+
+func newRelay(f *forwarder, service string, w http.ResponseWriter, r *http.Request) *relay {
+	set := &f.proxy.table.Load().settings
+	x := &relay{f: f, service: service, r: r, settings: set, start: time.Now(), conn: connOf(r.Context())}
+	x.from = peerOf(r, set)
+	x.client = clientAddr(r, x.from, set)
+	x.id = requestID(r.Header, x.from.trusted)
+	control := http.NewResponseController(w)
+	x.w = clientWriter{
+		ResponseWriter: w, http10: !r.ProtoAtLeast(1, 1),
+		flush:    control.Flush,
+		progress: progress{set: control.SetWriteDeadline},
+		ends:     x.lastOnConn,
+	}
+	if r.ProtoMajor == 1 {
+		// Without it, net/http reads the rest of the body before it lets an answer
+		// go: a client would learn of a 413 only after the whole upload, and a
+		// stream in both directions would stand still (golang/go#15527, #40747).
+		control.EnableFullDuplex() //nolint:errcheck // then answers are late
+	}
+	return x
+}
+
+// take claims the target.
+func (x *relay) take() error {
+	c, err := x.f.proxy.claim(x.r.Context(), x.service)
+	if err != nil {
+		return err
+	}
+	x.claim, x.settings, x.claimed = c, c.settings, time.Now()
+	return nil
+}
+
+// prepare gives the request its bounds, its body and its context.
+func (x *relay) prepare() {
+	s := x.claim.service
+	if x.conn != nil {
+		x.conn.setHalfCloseTime(s.HalfCloseGrace)
+	}
+	x.w.progress.span = s.ProgressTimeout
+	if x.r.ContentLength != 0 {
+		x.prepareBody(s)
+	}
+	x.timing.wanted = x.settings.AccessLog != nil
+	ctx := context.WithValue(x.timing.trace(x.r.Context()), relayKey{}, x)
+	src := x.r
+	x.r = src.WithContext(ctx)
+	if x.body != nil {
+		// Set on the copy only: net/http looks at the original's.
+		x.r.Body = x.body
+	}
+}
+
+func (x *relay) prepareBody(s *Service) {
+	if x.r.Trailer == nil && x.r.ContentLength < 0 {
+		x.r.Trailer = http.Header{} // so that trailers that were not announced are seen too
+	}
+	x.body = &clientBody{
+		src: x.r.Body, limit: s.MaxBodyBytes, length: x.r.ContentLength, trailer: x.r.Trailer,
+		progress: progress{span: s.ProgressTimeout, set: http.NewResponseController(x.w.ResponseWriter).SetReadDeadline},
+	}
+}
+
+// lastOnConn reports whether the connection ends with this answer: because the
+// client did wrong, because we stop, or because the answer overtook the request's
+// body. In the latter case net/http would read on for the next request, and panic
+// if the body happens to end just then (golang/go#68560).
+func (x *relay) lastOnConn() bool {
+	return x.closing || x.conn != nil && x.conn.server.isStopping() || x.r.ProtoMajor == 1 && !x.bodyDone()
+}
+
+func (x *relay) bodyDone() bool {
+	if x.body == nil {
+		return x.r.ContentLength == 0
+	}
+	_, done, _ := x.body.state()
+	return done
+}
+
+func (x *relay) beginStream() {
+	x.stream = true
+	x.claim.beginStream()
+}
+
+// classify names the cause of an error. A fault of the client's body goes first:
+// net/http ends the request's context with it, and the transport closes the
+// slot's connection for it.
+func (x *relay) classify(err error) cause {
+	var body *clientBodyError
+	var slot *slotError
+	if _, _, bodyErr := x.body.state(); bodyErr != nil {
+		return bodyCause(bodyErr, x.r.ProtoMajor == 2)
+	}
+	switch {
+	case errors.Is(err, errNoService):
+		return causeNoService
+	case errors.Is(err, errHoldFull):
+		return causeHoldFull
+	case errors.Is(err, errHoldTimeout):
+		return causeHeldTooLong
+	case context.Cause(x.r.Context()) == errShutdown:
+		return causeShuttingDown
+	case x.r.Context().Err() != nil:
+		return x.clientLeft()
+	case errors.As(err, &slot):
+		return slot.cause
+	case errors.As(err, &body):
+		return bodyCause(body.err, x.r.ProtoMajor == 2)
+	}
+	return causeInternal
+}
+
+func (x *relay) clientLeft() cause {
+	if x.conn != nil && x.conn.leftHalfClosed() {
+		return causeHalfCloseOver
+	}
+	return causeClientGone
+}
+
+// blame notes the first reason for which the request did not end well.
+func (x *relay) blame(err error) {
+	if x.cause == "" {
+		x.cause, x.err = x.classify(err), err
+	}
+}
+
+// fail answers with an error of ours, or drops the connection where an answer
+// would do harm: there is nobody to read it, or it is an EventSource, which would
+// never come back.
+func (x *relay) fail(c cause, err error) {
+	x.cause, x.err = c, err
+	v := c.verdict()
+	if v.status == statusClientGone || v.status >= 500 && v.by != partyClient && isEventSource(x.r) {
+		panic(http.ErrAbortHandler)
+	}
+	x.closing = v.by == partyClient && x.r.ProtoMajor == 1
+	x.w.progress.span = x.progressTimeout()
+	writeError(&x.w, x.r, c, x.id)
+}
+
+// failureTimeout bounds the wait for a client to take an error of ours when no
+// service says how long it may.
+const failureTimeout = 30 * time.Second
+
+func (x *relay) progressTimeout() time.Duration {
+	if x.claim.Target == nil {
+		return failureTimeout
+	}
+	return x.claim.service.ProgressTimeout
+}
+
+// end accounts for the request and lets its target go. A panic of
+// [http.ErrAbortHandler] goes on: it is how net/http is told to break the
+// connection, the only way to show a client that its answer is not whole.
+func (x *relay) end() {
+	v := recover()
+	if v != nil {
+		x.aborted(v)
+	}
+	x.settle()
+	x.endConn(v != nil)
+	if x.settings.AccessLog != nil {
+		x.settings.AccessLog.write(x, v != nil)
+	}
+	if v != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// aborted finds the cause of a request that did not end by itself.
+func (x *relay) aborted(v any) {
+	switch {
+	case v != http.ErrAbortHandler:
+		x.f.logPanic(x, v)
+		x.cause = causeInternal
+	case x.cause != "":
+	case x.w.err != nil:
+		x.cause, x.err = writeCause(x.w.err), x.w.err
+	default:
+		x.cause = causeInternal
+	}
+}
+
+// writeCause tells what a failed write to the client means.
+func writeCause(err error) cause {
+	if isTimeout(err) {
+		return causeClientTooSlow
+	}
+	return causeClientGone
+}
+
+// settle counts the request and releases its claim.
+func (x *relay) settle() {
+	if x.claim.Target == nil {
+		return
+	}
+	in, out := x.bytes()
+	if x.stream {
+		x.claim.endStream()
+	}
+	x.claim.stats.observe(outcome{
+		status: x.w.status, cause: x.cause, latency: time.Since(x.claimed), stream: x.stream, in: in, out: out,
+	})
+	x.claim.release()
+}
+
+// bytes returns what passed of bodies, and of a tunnel, in either direction.
+func (x *relay) bytes() (in, out int64) {
+	n, _, _ := x.body.state()
+	return n + x.tunnelIn, x.w.n + x.tunnelOut
+}
+
+// endConn prepares the end of an HTTP/1 connection that cannot be used again. A
+// client of HTTP/1.0 takes the end of the connection for the end of the answer,
+// so an answer that broke off is reset.
+func (x *relay) endConn(aborted bool) {
+	if x.conn == nil || x.r.ProtoMajor != 1 || x.upgrade != "" {
+		return
+	}
+	if aborted && x.w.status != 0 && x.w.http10 {
+		x.conn.reset()
+		return
+	}
+	if !x.bodyDone() {
+		x.conn.lingerOnClose()
+	}
+}

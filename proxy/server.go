@@ -1,0 +1,262 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// ServerOptions say how connections are accepted and ended. A zero duration or
+// number means no bound, except where the field says otherwise.
+type ServerOptions struct {
+	// Handler answers the requests: what [Proxy.Handler] returned.
+	Handler http.Handler
+	// Logger gets what net/http has to say; nil means none.
+	Logger *zap.Logger
+
+	// ReadHeaderTimeout bounds the wait for a request's head.
+	ReadHeaderTimeout time.Duration
+	// IdleTimeout bounds the wait for the next request. It must be longer than
+	// what the client in front of us uses (nginx: 60 s), so that the client
+	// closes first.
+	IdleTimeout time.Duration
+	// MaxHeaderBytes bounds a request's head; 0 means net/http's 1 MiB.
+	MaxHeaderBytes int
+	// MaxConns bounds the connections that are open at once. Over it nothing is
+	// refused: the next ones wait in the kernel's queue until one has ended.
+	MaxConns int
+	// MaxStreams bounds the requests that are open at once on one HTTP/2
+	// connection; 0 means 250.
+	MaxStreams int
+	// HalfCloseGrace holds until a request has claimed its target; from then on
+	// its service's does.
+	HalfCloseGrace time.Duration
+
+	// KeepBacklog says that somebody else holds the listening socket too, as
+	// systemd does: connections that wait in its queue are left to the next
+	// process. Without it they are accepted and answered before we stop.
+	KeepBacklog bool
+	// IdleGrace is how long, when the server stops, an idle connection may still
+	// bring a request. It is then answered with "Connection: close".
+	IdleGrace time.Duration
+	// ShutdownTimeout bounds the whole of stopping. What is still open then is
+	// cut.
+	ShutdownTimeout time.Duration
+}
+
+// Server accepts connections for one service and ends them without losing a
+// request.
+type Server struct{ opts ServerOptions }
+
+// NewServer returns a server that listens to nothing yet.
+func NewServer(o ServerOptions) *Server {
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	if o.MaxStreams == 0 {
+		o.MaxStreams = 250
+	}
+	return &Server{opts: o}
+}
+
+const (
+	// backlogTime is how long a listener goes on accepting, when it stops, to
+	// empty the kernel's queue.
+	backlogTime = 20 * time.Millisecond
+	// cutTime is how long requests that were cut may take to notice.
+	cutTime = 5 * time.Second
+)
+
+// errShutdown is the cause with which requests are cut at the deadline.
+var errShutdown = errors.New("the proxy is shutting down")
+
+// Serve accepts connections on ln, HTTP/1.1 and HTTP/2 with prior knowledge,
+// and answers their requests until ctx ends. Then it stops accepting, lets every
+// request finish within the shutdown timeout and returns: nil, or an error that
+// says how many requests were cut. It closes ln. Any number of Serve calls may
+// run at once; each ends with its own context.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	base, cut := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cut(nil)
+	run := newServing(&s.opts, ln)
+	hs := s.httpServer(base, run)
+	accepted := make(chan error, 1)
+	go func() { accepted <- hs.Serve(run) }()
+	select {
+	case err := <-accepted:
+		run.stopAccepting()
+		return errors.Join(fmt.Errorf("accepting on %s: %w", addrName(ln.Addr()), err), run.finish(hs, cut))
+	case <-ctx.Done():
+		run.stopAccepting()
+		<-accepted
+		return run.finish(hs, cut)
+	}
+}
+
+func (s *Server) httpServer(base context.Context, run *serving) *http.Server {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	return &http.Server{
+		Handler:                      run,
+		Protocols:                    protocols,
+		ReadHeaderTimeout:            s.opts.ReadHeaderTimeout,
+		IdleTimeout:                  s.opts.IdleTimeout,
+		MaxHeaderBytes:               s.opts.MaxHeaderBytes,
+		DisableGeneralOptionsHandler: true, // "OPTIONS *" is the slot's to answer
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: s.opts.MaxStreams,
+			SendPingTimeout:      30 * time.Second,
+			PingTimeout:          15 * time.Second,
+			WriteByteTimeout:     60 * time.Second,
+		},
+		ConnState: run.connState,
+		ConnContext: func(ctx context.Context, nc net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, nc)
+		},
+		BaseContext: func(net.Listener) context.Context { return base },
+		ErrorLog:    silentLog(s.opts.Logger, "http server"),
+	}
+}
+
+// silentLog gives net/http a logger whose lines an operator sees only when he
+// asks for them: nearly all of them tell of clients that left or talk nonsense.
+func silentLog(l *zap.Logger, component string) *log.Logger {
+	std, err := zap.NewStdLogAt(l.With(zap.String("component", component)), zap.DebugLevel)
+	if err != nil {
+		return log.New(discard{}, "", 0)
+	}
+	return std
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+// connKey finds the connection in a request's context.
+type connKey struct{}
+
+// connOf returns the connection that brought the request, or nil where the
+// handler runs without a [Server].
+func connOf(ctx context.Context) *clientConn {
+	c, _ := ctx.Value(connKey{}).(*clientConn)
+	return c
+}
+
+// serving is one [Server.Serve]: its listener and what that has accepted.
+type serving struct {
+	net.Listener
+	opts *ServerOptions
+	room chan struct{} // holds one for each open connection; nil means no bound
+
+	stopping chan struct{}
+	cutting  atomic.Bool
+	handling atomic.Int64 // requests, tunnels included
+
+	mu      sync.Mutex
+	conns   map[*clientConn]struct{}
+	changed chan struct{} // closed and replaced by announce
+}
+
+func newServing(o *ServerOptions, ln net.Listener) *serving {
+	s := &serving{
+		Listener: ln, opts: o, stopping: make(chan struct{}),
+		conns: map[*clientConn]struct{}{}, changed: make(chan struct{}),
+	}
+	if o.MaxConns > 0 {
+		s.room = make(chan struct{}, o.MaxConns)
+	}
+	return s
+}
+
+// ServeHTTP counts the requests that are under way.
+func (s *serving) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.handling.Add(1)
+	defer func() {
+		if s.handling.Add(-1) == 0 && s.isStopping() {
+			s.announce()
+		}
+	}()
+	s.opts.Handler.ServeHTTP(w, r)
+}
+
+// Accept implements [net.Listener]. While the server stops it accepts without
+// bound what the kernel's queue still holds.
+func (s *serving) Accept() (net.Conn, error) {
+	if s.room != nil {
+		select {
+		case s.room <- struct{}{}:
+		case <-s.stopping:
+		}
+	}
+	nc, err := s.Listener.Accept()
+	if err != nil {
+		s.leaveRoom()
+		if s.isStopping() {
+			return nil, net.ErrClosed // a timeout would be taken for a reason to try again
+		}
+		return nil, err
+	}
+	c := newClientConn(nc, s)
+	s.mu.Lock()
+	s.conns[c] = struct{}{}
+	s.mu.Unlock()
+	return c, nil
+}
+
+func (s *serving) leaveRoom() {
+	if s.room == nil {
+		return
+	}
+	select {
+	case <-s.room:
+	default: // accepted without one, while stopping
+	}
+}
+
+// forget is told by each connection that it was closed.
+func (s *serving) forget(c *clientConn) {
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+	s.announce()
+	s.leaveRoom()
+}
+
+// announce wakes who waits for connections or requests to end.
+func (s *serving) announce() {
+	s.mu.Lock()
+	close(s.changed)
+	s.changed = make(chan struct{})
+	s.mu.Unlock()
+}
+
+func (s *serving) connState(nc net.Conn, state http.ConnState) {
+	c, ok := nc.(*clientConn)
+	if !ok || c.http2.Load() {
+		return
+	}
+	switch state {
+	case http.StateActive, http.StateHijacked:
+		c.phase.Store(int32(phaseActive))
+	case http.StateIdle:
+		c.phase.Store(int32(phaseIdle))
+	}
+}
+
+func (s *serving) isStopping() bool {
+	select {
+	case <-s.stopping:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,140 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+)
+
+// stopAccepting ends the listener. What waits in the kernel's queue belongs to
+// whoever else holds the socket; where nobody does, it is accepted first. A
+// connection that arrives between the last accept and the close is lost, which
+// only a shared socket avoids.
+func (s *serving) stopAccepting() {
+	close(s.stopping)
+	dl, ok := s.Listener.(interface{ SetDeadline(time.Time) error })
+	if s.opts.KeepBacklog || !ok || dl.SetDeadline(time.Now().Add(backlogTime)) != nil {
+		s.Listener.Close() //nolint:errcheck // net/http closes it again and reports
+	}
+}
+
+// finish lets what is open end and cuts it at the deadline.
+func (s *serving) finish(hs *http.Server, cut context.CancelCauseFunc) error {
+	ctx, cancel := context.Background(), context.CancelFunc(func() {})
+	if s.opts.ShutdownTimeout > 0 {
+		ctx, cancel = context.WithTimeout(ctx, s.opts.ShutdownTimeout)
+	}
+	defer cancel()
+	s.lingerIdle(ctx)
+	s.closeIdle(ctx)
+	// Shutdown is called for its word to HTTP/2 connections (GOAWAY); its context
+	// has ended, so that it does not wait.
+	ended, end := context.WithCancel(ctx)
+	end()
+	hs.Shutdown(ended) //nolint:errcheck // it can only say that its context has ended
+	if s.wait(ctx, s.empty) {
+		return nil
+	}
+	return s.cut(hs, cut)
+}
+
+// lingerIdle gives idle connections time to bring the request that may be under
+// way.
+func (s *serving) lingerIdle(ctx context.Context) {
+	if s.opts.IdleGrace <= 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.opts.IdleGrace)
+	defer cancel()
+	s.wait(ctx, s.empty)
+}
+
+// closeIdle closes the HTTP/1.1 connections that wait for a request, and returns
+// when none is left whose request is still arriving: [http.Server.Shutdown]
+// would drop those without an answer.
+func (s *serving) closeIdle(ctx context.Context) {
+	const lookAgain = 5 * time.Millisecond
+	for {
+		arriving := 0
+		for _, c := range s.list() {
+			if c.http2.Load() {
+				continue
+			}
+			switch connPhase(c.phase.Load()) {
+			case phaseHead:
+				arriving++
+			case phaseNew, phaseIdle:
+				if c.unread() {
+					arriving++
+					continue
+				}
+				c.Close() //nolint:errcheck // it was idle
+			}
+		}
+		if arriving == 0 {
+			return
+		}
+		pause, cancel := context.WithTimeout(ctx, lookAgain)
+		<-pause.Done()
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// cut ends what is left and says how much that was.
+func (s *serving) cut(hs *http.Server, cut context.CancelCauseFunc) error {
+	requests := s.handling.Load()
+	s.cutting.Store(true)
+	cut(errShutdown)
+	ctx, cancel := context.WithTimeout(context.Background(), cutTime)
+	defer cancel()
+	s.wait(ctx, func() bool { return s.handling.Load() == 0 })
+	hs.Close() //nolint:errcheck // the listener is closed already
+	for _, c := range s.list() {
+		c.Close() //nolint:errcheck // nobody is left to tell
+	}
+	if requests == 0 {
+		return nil
+	}
+	return fmt.Errorf("stopping %s: cut %d requests after %v", addrName(s.Addr()), requests, s.opts.ShutdownTimeout)
+}
+
+func addrName(a net.Addr) string { return a.Network() + " " + a.String() }
+
+func (s *serving) empty() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns) == 0
+}
+
+func (s *serving) list() []*clientConn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]*clientConn, 0, len(s.conns))
+	for c := range s.conns {
+		list = append(list, c)
+	}
+	return list
+}
+
+// wait blocks until done or ctx ends, and reports which. It looks again at every
+// announcement.
+func (s *serving) wait(ctx context.Context, done func() bool) bool {
+	for {
+		s.mu.Lock()
+		changed := s.changed
+		s.mu.Unlock()
+		if done() {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return done()
+		}
+	}
+}
