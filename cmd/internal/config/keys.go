@@ -201,7 +201,7 @@ func globalKeys() []row[Config] {
 		{key{"server.max_connections", "0", between(0, 1_000_000), restart,
 			"How many clients' connections may be open on one listener. The next one waits to be accepted. 0: no limit."},
 			func(c *Config) any { return &c.Server.MaxConnections }},
-		{key{"server.shutdown_timeout", "30s", between(0*time.Second, time.Hour), live,
+		{key{"server.shutdown_timeout", "30s", between(0, time.Hour), live,
 			"How long the daemon waits for requests in flight when it is told to stop."},
 			func(c *Config) any { return &c.Server.ShutdownTimeout }},
 
