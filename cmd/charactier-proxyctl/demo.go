@@ -44,7 +44,7 @@ machine is touched.`,
 		},
 	}
 	cmd.AddCommand(newDemoSlotCmd(e))
-	cmd.Flags().DurationVar(&f.duration, "duration", 10*time.Second, "how long to go on switching")
+	cmd.Flags().DurationVar(&f.duration, "duration", 10*time.Second, "go on switching for this `TIME`")
 	cmd.Flags().DurationVar(&f.interval, "interval", time.Second, "the `TIME` between two switches")
 	cmd.Flags().IntVar(&f.clients, "clients", 32, "the `NUMBER` of keep-alive clients")
 	cmd.Flags().BoolVar(&f.keep, "keep", false, "leave everything running afterwards, until Ctrl-C, to try the commands")
@@ -107,6 +107,9 @@ func (e *env) demoFailed(w *demoWorld, err error) error {
 		return exitError(exitInterrupted)
 	}
 	for _, c := range w.children {
+		if c.tail() == "" {
+			continue
+		}
 		e.notef("the last that %s said:", c.name)
 		for line := range strings.Lines(c.tail()) {
 			fmt.Fprintf(e.stderr, "  | %s\n", clean(strings.TrimSuffix(line, "\n")))

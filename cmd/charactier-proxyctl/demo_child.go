@@ -67,14 +67,12 @@ func (c *child) stop() {
 	}
 }
 
-// tail is the end of what the child said.
+// tail is the end of what the child said; empty if it said nothing.
 func (c *child) tail() string {
 	log, err := os.ReadFile(c.log)
 	if err != nil {
 		return err.Error()
 	}
-	if log = bytes.TrimSpace(log); len(log) == 0 {
-		return "nothing"
-	}
+	log = bytes.TrimSpace(log)
 	return string(log[max(0, len(log)-childTail):])
 }
