@@ -65,13 +65,19 @@ func (c *Config) SwitcherServices() []switcher.ServiceConfig {
 	return all
 }
 
-// SocketGroup is the group that the control socket belongs to; empty means the
-// daemon's own. The default group is used only where it exists, so that a
-// machine for development needs no preparation.
+// SocketGroup is the group that the control socket belongs to: the wider of the
+// two. Empty means the daemon's own.
 func (c Control) SocketGroup() string {
 	if c.ReadGroup != "" {
 		return c.ReadGroup
 	}
+	return c.AdminGroup()
+}
+
+// AdminGroup is the group whose members may change things. The default group
+// is used only where it exists, so that a machine for development needs no
+// preparation.
+func (c Control) AdminGroup() string {
 	if c.Group != defaultGroup {
 		return c.Group
 	}

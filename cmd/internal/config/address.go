@@ -29,6 +29,9 @@ func checkAddress(address string, checkHost func(string) error, minPort int) err
 	if network == "unix" {
 		return checkUnixPath(rest)
 	}
+	if strings.Contains(address, "://") {
+		return fmt.Errorf("%q is a URL", address)
+	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		var reason *net.AddrError

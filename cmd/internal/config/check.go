@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"charactier-proxy/health"
 )
@@ -22,32 +23,21 @@ func (r *reader) check(c *Config) {
 	r.checkLoops(c, listeners)
 }
 
-// healthKeys are the keys behind the fields of a [health.Check].
-func healthKeys() map[string]string {
-	return map[string]string{
-		"Path": "path", "Method": "method", "Host": "host", "Interval": "interval", "Timeout": "timeout",
-		"Rise": "rise", "Fall": "fall", "Status": "status", "Body": "body", "Protocol": "method",
-	}
-}
-
-// checkHealth lets package health judge its own part. Values that a key's rule
-// has refused already would only be told twice.
+// checkHealth lets package health judge the check as a whole. While a key's
+// own rule is broken, it would only say the same again.
 func (r *reader) checkHealth(c *Config, service string) {
+	section := c.Services[service].path() + ".health."
+	if slices.ContainsFunc(r.problems, func(p Problem) bool { return strings.HasPrefix(p.Key, section) }) {
+		return
+	}
 	for _, err := range unjoin(c.HealthCheck(service).Validate()) {
 		var field *health.FieldError
-		if !errors.As(err, &field) {
-			r.reportKey("services."+service+".health", err.Error())
+		if errors.As(err, &field) {
+			r.reportKey(section+strings.ToLower(field.Field), field.Problem)
 			continue
 		}
-		key := "services." + service + ".health." + healthKeys()[field.Field]
-		if !r.reported(key) {
-			r.reportKey(key, field.Problem)
-		}
+		r.reportKey(section, err.Error())
 	}
-}
-
-func (r *reader) reported(key string) bool {
-	return slices.ContainsFunc(r.problems, func(p Problem) bool { return p.Key == key })
 }
 
 func unjoin(err error) []error {

@@ -22,7 +22,7 @@ type scalar struct {
 
 // The kinds of scalars.
 const (
-	kindText   = "text"
+	kindText   = "a text"
 	kindNumber = "a number"
 	kindBool   = "a bool"
 )

@@ -26,7 +26,7 @@ func (r *reader) entries(path string, n ast.Node) []entry {
 		pairs = []*ast.MappingValueNode{v}
 	default:
 		if !isNull(n) {
-			r.report(r.nodeAt(path, n), path, fmt.Sprintf("is %s; a section with keys is wanted", describe(n)))
+			r.report(r.nodeAt(path, n), path, describe(n)+"; allowed: a section with keys")
 		}
 		return nil
 	}
@@ -35,7 +35,7 @@ func (r *reader) entries(path string, n ast.Node) []entry {
 		e := entry{keyName(pair.Key), where(pair.Key.GetToken()), pair.Value}
 		key := join(path, e.name)
 		if _, plain := pair.Key.(*ast.StringNode); !plain {
-			r.report(e.at, path, fmt.Sprintf("%s is no key; keys are plain words, written out", describe(pair.Key)))
+			r.report(e.at, path, "among its keys, "+describe(pair.Key)+"; allowed: plain words")
 			continue
 		}
 		if first, twice := r.at[key]; twice {
@@ -60,21 +60,17 @@ func (r *reader) value(path string, e entry, f field) {
 		elements = list.Values
 	}
 	for i, n := range elements {
-		element := fmt.Sprintf("%s[%d]", path, i)
-		r.at[element] = where(firstToken(n))
-		r.scalar(element, n, f)
+		r.scalar(fmt.Sprintf("%s[%d]", path, i), n, f)
 	}
 }
 
 // scalar reads a single value and holds it against the key's rule.
 func (r *reader) scalar(path string, n ast.Node, f field) {
+	at := r.nodeAt(path, n)
+	r.at[path] = at
 	s, ok := asScalar(n)
 	if !ok {
-		what := "is " + describe(n)
-		if isNull(n) {
-			what = "has no value"
-		}
-		r.report(r.nodeAt(path, n), path, what+"; allowed: "+f.allowed.allowed)
+		r.report(at, path, describe(n)+"; allowed: "+f.allowed.allowed)
 		return
 	}
 	v, err := set(f.at, s)
@@ -82,7 +78,7 @@ func (r *reader) scalar(path string, n ast.Node, f field) {
 		err = f.allowed.check(v)
 	}
 	if err != nil {
-		r.report(r.nodeAt(path, n), path, err.Error()+"; allowed: "+f.allowed.allowed)
+		r.report(at, path, err.Error()+"; allowed: "+f.allowed.allowed)
 	}
 }
 
@@ -132,26 +128,31 @@ func isNull(n ast.Node) bool {
 	return n == nil || null
 }
 
-// describe says what a node is, for messages about nodes in the wrong place.
+// describe says what is wrong with a node in this place, by its kind. Anchors,
+// aliases and tags are wrong in every place: they save little in a file as short
+// as this, and hide from its reader what a key's value is.
 func describe(n ast.Node) string {
 	switch n.(type) {
 	case *ast.MappingNode, *ast.MappingValueNode:
-		return "a section"
+		return "is a section"
 	case *ast.SequenceNode:
-		return "a list"
+		return "is a list"
 	case *ast.AnchorNode:
-		return "an anchor (&)"
+		return "an anchor (&) is not supported, write the value out"
 	case *ast.AliasNode:
-		return "an alias (*)"
-	case *ast.TagNode:
-		return "a tag (!)"
+		return "an alias (*) is not supported, write the value out"
 	case *ast.MergeKeyNode:
-		return "a merge key (<<)"
+		return "a merge (<<) is not supported, write the keys out"
+	case *ast.TagNode:
+		return "a tag (!) is not supported"
+	}
+	if isNull(n) {
+		return "has no value"
 	}
 	if s, ok := asScalar(n); ok {
-		return fmt.Sprintf("the value %q", s.text)
+		return fmt.Sprintf("%q is %s", s.text, s.kind)
 	}
-	return "something else"
+	return "is not understood"
 }
 
 // firstToken is where a person would say that the node begins: YAML's parser

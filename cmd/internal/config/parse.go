@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -95,8 +96,16 @@ func (r *reader) syntax(err error) {
 	if errors.As(err, &reason) {
 		at, text = where(reason.GetToken()), reason.GetMessage()
 	}
+	if at.line > 0 && at.line <= len(r.lines) {
+		if address := bareIPv6.FindString(r.lines[at.line-1]); address != "" {
+			text += fmt.Sprintf("; an address in brackets needs quotes: %q", address)
+		}
+	}
 	r.report(at, "", "not YAML: "+text)
 }
+
+// bareIPv6 is an address whose brackets YAML takes for a list.
+var bareIPv6 = regexp.MustCompile(`\[[0-9a-fA-F.]*:[0-9a-fA-F:.]*\]:[0-9]+`)
 
 // tooDeep returns the first token beyond maxNesting. Block mappings need no
 // count: each level of theirs has its own, longer indentation.

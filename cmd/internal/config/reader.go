@@ -13,13 +13,16 @@ import (
 type reader struct {
 	file     string
 	lines    []string
-	at       map[string]position // where each key and list element of the file stands
+	at       map[string]position // where each value of the file stands, or its key if it is a section
 	problems Problems
 }
 
 // report adds a problem at a place.
 func (r *reader) report(at position, key, text string) {
-	p := Problem{File: r.file, Line: at.line, Column: at.column, Key: key, Text: text}
+	p := Problem{
+		File: r.file, Line: at.line, Column: at.column,
+		Key: strings.Map(printable, key), Text: strings.Map(printable, text),
+	}
 	if 0 < at.line && at.line <= len(r.lines) {
 		p.Source = strings.TrimSuffix(r.lines[at.line-1], "\r")
 	}

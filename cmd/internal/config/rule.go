@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"charactier-proxy/health"
 	"charactier-proxy/switcher"
 )
 
@@ -31,8 +32,19 @@ func anyValue(allowed string) rule {
 	return rule{allowed: allowed, check: func(any) error { return nil }}
 }
 
-// checkedByHealth is for keys that package health checks, in [checkHealth].
-func checkedByHealth(allowed string) rule { return anyValue(allowed) }
+// healthRule lets package health judge one text of its own, put into a check
+// that is right otherwise.
+func healthRule(allowed string, put func(*health.Check, string)) rule {
+	return textRule(allowed, func(s string) error {
+		var check health.Check
+		put(&check, s)
+		var field *health.FieldError
+		if errors.As(check.Validate(), &field) {
+			return errors.New(field.Problem)
+		}
+		return nil
+	})
+}
 
 // between is an inclusive range.
 func between[T cmp.Ordered](low, high T) rule {
@@ -104,9 +116,17 @@ var (
 		}
 		return checkAddress(s, localHost, 0)
 	})
-	unitName  = pattern(`the name of a systemd service such as charactier-backend-blue.service, or "" for none`, `[A-Za-z0-9:_.@\\-]{1,247}\.service`)
-	groupName = pattern(`the name of a group, or ""`, `[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}\$?`)
-	filePath  = textRule(`an absolute path, or "" for stderr`, func(s string) error {
+	healthPath = healthRule("a path with its query, such as /up?deep=1", func(c *health.Check, s string) {
+		// To health, no path means the default one.
+		c.Path = cmp.Or(s, "?")
+	})
+	healthMethod = healthRule("an upper case method, such as GET or HEAD", func(c *health.Check, s string) {
+		c.Method = cmp.Or(s, "?")
+	})
+	healthHost = healthRule(`a host, or ""`, func(c *health.Check, s string) { c.Host = s })
+	unitName   = pattern(`the name of a systemd service such as charactier-backend-blue.service, or "" for none`, `[A-Za-z0-9:_.@\\-]{1,247}\.service`)
+	groupName  = pattern(`the name of a group, or ""`, `[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}\$?`)
+	filePath   = textRule(`an absolute path, or "" for stderr`, func(s string) error {
 		if s != "" && !filepath.IsAbs(s) {
 			return fmt.Errorf("%q does not begin with a slash", s)
 		}

@@ -14,7 +14,7 @@ import (
 // a directory may replace what is in it, so the directories count too: that of
 // the file and that of each symbolic link on the way to it.
 func trusted(path string, file fs.FileInfo) error {
-	if err := notWritableByOthers(path, file); err != nil {
+	if err := notWritableByOthers(path, file, self()); err != nil {
 		return err
 	}
 	for range maxLinks {
@@ -23,7 +23,7 @@ func trusted(path string, file fs.FileInfo) error {
 		if err != nil {
 			return err
 		}
-		if err := notWritableByOthers(dir, info); err != nil {
+		if err := notWritableByOthers(dir, info, self()); err != nil {
 			return err
 		}
 		target, err := os.Readlink(path)
@@ -44,20 +44,25 @@ func trusted(path string, file fs.FileInfo) error {
 // maxLinks is the kernel's own limit (path_resolution(7)).
 const maxLinks = 40
 
-func notWritableByOthers(path string, info fs.FileInfo) error {
+// identity is a user with a primary group.
+type identity struct{ uid, gid uint32 }
+
+func self() identity { return identity{uint32(os.Geteuid()), uint32(os.Getegid())} }
+
+func notWritableByOthers(path string, info fs.FileInfo, by identity) error {
 	owner, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return fmt.Errorf("%s: the owner cannot be told", path)
 	}
-	self := uint32(os.Geteuid())
-	if owner.Uid != 0 && owner.Uid != self {
+	if owner.Uid != 0 && owner.Uid != by.uid {
 		return fmt.Errorf("%s belongs to user %d, who may change it; run: chown root %s", path, owner.Uid, path)
 	}
 	// In a sticky directory such as /tmp, entries of ours are safe from others.
 	if info.IsDir() && info.Mode()&fs.ModeSticky != 0 {
 		return nil
 	}
-	if mode := info.Mode().Perm(); mode&0o002 != 0 || mode&0o020 != 0 && !privateGroup(owner) {
+	mode := info.Mode().Perm()
+	if mode&0o002 != 0 || mode&0o020 != 0 && !privateGroup(owner, by) {
 		return fmt.Errorf("%s may be written by others (mode %04o); run: chmod go-w %s", path, mode, path)
 	}
 	return nil
@@ -66,7 +71,6 @@ func notWritableByOthers(path string, info fs.FileInfo) error {
 // privateGroup says whether the group's write permission gives nobody anything:
 // it is root's, or an unprivileged user runs us by hand and both file and group
 // are that user's own, as a umask of 002 leaves them.
-func privateGroup(owner *syscall.Stat_t) bool {
-	self := os.Geteuid()
-	return owner.Gid == 0 || self != 0 && int(owner.Uid) == self && int(owner.Gid) == os.Getegid()
+func privateGroup(owner *syscall.Stat_t, by identity) bool {
+	return owner.Gid == 0 || by.uid != 0 && owner.Uid == by.uid && owner.Gid == by.gid
 }

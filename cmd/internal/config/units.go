@@ -50,7 +50,7 @@ func parseBytes(text string) (Bytes, error) {
 		}
 	}
 	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || n > math.MaxInt64/int64(size) {
+	if limit := math.MaxInt64 / int64(size); err != nil || n > limit || n < -limit {
 		return 0, fmt.Errorf("%q is not a size", text)
 	}
 	return Bytes(n) * size, nil

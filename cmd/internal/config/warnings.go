@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -41,6 +42,9 @@ func (c *Config) Warnings() []string {
 
 func (s *Service) warnings(warn func(string, ...any)) {
 	for _, a := range s.Listen {
+		if strings.HasSuffix(a, ":0") {
+			warn("%s.listen: %s is another port at each start", s.path(), a)
+		}
 		if !isLoopback(a) {
 			warn("%s.listen: %s can be reached from other machines without TLS; behind nginx a loopback address is enough", s.path(), a)
 		}
