@@ -183,6 +183,14 @@ func TestAConnectionClosedWhileThinkingIsOpenedAnew(t *testing.T) {
 	}
 }
 
+func TestAnAnnouncedCloseIsNoSurprise(t *testing.T) {
+	addr := scripted(t, func(r *http.Request) string { return sized(ok+"Connection: close\r\n", body(r)) + "<close>" })
+	got := load.New(load.Options{Addr: addr, Requests: 3, Think: 20 * time.Millisecond}).Run(t.Context())
+	if got.Failed != 0 || got.Connections != 3 || got.Reopened != 0 {
+		t.Errorf("want 3 connections, none of them found closed: %s", got)
+	}
+}
+
 func TestARefusedConnectionIsAFailure(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
