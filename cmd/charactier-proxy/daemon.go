@@ -1,0 +1,374 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"os/user"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"charactier-proxy/cmd/internal/config"
+	"charactier-proxy/cmd/internal/paths"
+	"charactier-proxy/health"
+	"charactier-proxy/proxy"
+	"charactier-proxy/switcher"
+	"charactier-proxy/switcher/control"
+	"charactier-proxy/systemd"
+)
+
+// daemon is everything that runs, wired like this:
+//
+//	                config file ── watch ──> reload ─┐
+//	                                                 v
+//	clients ──> doors ──> proxy.Proxy <── Swap ── switcher.Switcher ──> state, history
+//	                        │                      ^        ^
+//	              connect failed              Await│        │ Operations
+//	                        └───────> watches ─────┘   control socket <── charactier-proxyctl
+//	                                     │
+//	                              both slots of each service
+type daemon struct {
+	paths   paths.Paths
+	log     *zap.Logger
+	level   zap.AtomicLevel
+	started time.Time
+
+	notify    *systemd.Notifier
+	inherited *systemd.Inherited
+	events    *switcher.Broker
+	history   *switcher.FileHistory
+	switcher  *switcher.Switcher
+	proxy     *proxy.Proxy
+	watches   *watches
+	doors     *doors
+	sampler   *sampler
+	control   net.Listener
+	admin     net.Listener // nil when off
+	access    *accessLogFile
+
+	controlServer *control.Server
+
+	startedWith *config.Config
+	loaded      config.Version // of the file that startedWith was read from
+	config      configKeeper
+	reloading   sync.Mutex
+	stopping    atomic.Bool
+	tasks       *tasks
+	closers     []closer // closed in reverse
+}
+
+type closer struct {
+	name  string
+	close func() error
+}
+
+type daemonOptions struct {
+	paths        paths.Paths
+	config       *config.Config
+	version      config.Version // of its file
+	assumeActive map[string]switcher.Slot
+	stderr       io.Writer
+	// wrapStore lets a test stand between the switcher and the disk.
+	wrapStore func(switcher.Store) switcher.Store
+}
+
+// newDaemon builds the daemon and opens what it needs; nothing runs yet. What
+// was opened is closed again if something fails.
+func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
+	d := &daemon{paths: o.paths, started: time.Now(), startedWith: o.config, loaded: o.version, level: zap.NewAtomicLevelAt(logLevel(o.config))}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.close())
+		}
+	}()
+	d.log = newLogger(o.stderr, o.config.Log.Format, d.level)
+	d.access = &accessLogFile{stderr: o.stderr}
+	d.onClose("access log", d.access.close)
+	d.notify = systemd.NewNotifier()
+	if d.inherited, err = systemd.Listeners(); err != nil {
+		return nil, err
+	}
+	d.onClose("inherited sockets", d.inherited.Close)
+	d.proxy = proxy.New(proxy.Options{Logger: d.log.Named("proxy"), OnConnectError: d.connectFailed})
+	d.sampler = newSampler(d.proxy.Stats)
+	d.events = switcher.NewBroker()
+	d.watches = &watches{onChange: d.healthChanged, byPlace: map[place]*watch{}}
+	if err := d.openState(o); err != nil {
+		return nil, err
+	}
+	if err := d.openSockets(ctx, o.config); err != nil {
+		return nil, err
+	}
+	d.config.accept(o.config, d.configPath(), nil)
+	return d, nil
+}
+
+// openState takes the state directory and finds out which slots are active.
+func (d *daemon) openState(o daemonOptions) error {
+	files, err := switcher.OpenFileStore(d.paths.StateDir)
+	if err != nil {
+		return err
+	}
+	d.onClose("state", files.Close)
+	d.history = switcher.OpenFileHistory(d.paths.StateDir)
+	var store switcher.Store = files
+	if o.wrapStore != nil {
+		store = o.wrapStore(store)
+	}
+	d.switcher, err = switcher.New(switcher.Options{
+		Traffic: traffic{d.proxy}, Prober: d.watches, Store: store, History: d.history, Events: d.events,
+		Services: o.config.SwitcherServices(), AssumeActive: o.assumeActive, Actor: daemonActor("start"),
+	})
+	if err != nil {
+		return err
+	}
+	d.onClose("switcher", func() error { d.switcher.Close(); return nil })
+	return nil
+}
+
+// openSockets opens every address, the control socket last: who can reach it
+// may rely on all the others.
+func (d *daemon) openSockets(ctx context.Context, cfg *config.Config) (err error) {
+	d.doors = &doors{proxy: d.proxy, alive: newLiveness(), inherited: d.inherited, open: map[string]*door{}}
+	wanted := addresses(cfg)
+	opened, err := d.doors.bind(wanted)
+	if err != nil {
+		return err
+	}
+	for _, o := range opened {
+		d.onClose("listener "+o.address, ignoreClosed(o.listener.Close))
+	}
+	d.doors.point(wanted, opened)
+	if cfg.Admin.Listen != "" {
+		if d.admin, err = d.inherited.Listen(ctx, "tcp", cfg.Admin.Listen); err != nil {
+			return fmt.Errorf("opening the admin listener: %w", err)
+		}
+		d.onClose("admin listener", ignoreClosed(d.admin.Close))
+	}
+	if d.control, err = d.inherited.ByName("control"); errors.Is(err, systemd.ErrNotInherited) {
+		d.control, err = control.Listen(ctx, d.paths.Socket, cfg.Control.SocketGroup())
+	}
+	if err != nil {
+		return fmt.Errorf("opening the control socket: %w", err)
+	}
+	d.onClose("control socket", ignoreClosed(d.control.Close))
+	d.controlServer, err = control.NewServer(control.Options{
+		Operations: d, Version: control.Build(version), Logger: d.log,
+		Group: cfg.Control.AdminGroup(), ReadGroup: cfg.Control.ReadGroup,
+	})
+	if err != nil {
+		return err
+	}
+	for _, left := range d.inherited.Untaken() {
+		d.log.Warn("systemd passed a socket that no service listens on; its clients will wait in vain", zap.Stringer("socket", left))
+	}
+	return nil
+}
+
+// run serves until ctx ends, then drains and returns. The first part that
+// fails ends all others.
+func (d *daemon) run(ctx context.Context) error {
+	defer func() {
+		if err := d.close(); err != nil {
+			d.log.Warn("closing", zap.Error(err))
+		}
+	}()
+	// What runs must outlive ctx until the drain is over.
+	rest, endRest := context.WithCancel(context.WithoutCancel(ctx))
+	defer endRest()
+	group, rest := errgroup.WithContext(rest)
+	d.tasks = newTasks(rest, group)
+	d.watches.tasks = d.tasks
+	cfg := d.config.current()
+	if err := d.begin(cfg); err != nil {
+		return err
+	}
+	group.Go(func() error { d.sampler.run(rest); return nil })
+	group.Go(func() error { return d.controlServer.Serve(rest, d.control) })
+	if d.admin != nil {
+		group.Go(func() error { return serveAdmin(rest, d.admin, newAdmin(d)) })
+	}
+	group.Go(func() error { return d.watchConfig(rest) })
+	group.Go(func() error { d.reloadOnHangup(rest); return nil })
+	group.Go(func() error { return d.notify.Watchdog(rest, d.alive) })
+	group.Go(func() error { return d.reportReady(rest) })
+	group.Go(func() error { return d.endWith(ctx, rest, endRest) })
+	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// begin gives the data path its table and starts listening and probing.
+func (d *daemon) begin(cfg *config.Config) error {
+	active, held := d.switcher.Routing()
+	if err := d.route(cfg, active, held); err != nil {
+		return err
+	}
+	d.watches.apply(wantedWatches(cfg))
+	for _, o := range d.doors.all() {
+		d.startDoor(o)
+	}
+	return nil
+}
+
+// reportReady tells systemd once every door answers.
+func (d *daemon) reportReady(ctx context.Context) error {
+	if err := d.doors.check(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("starting: %w", err)
+	}
+	d.notifyReady()
+	d.log.Info("ready", zap.String("version", version), zap.String("traffic", d.summary()),
+		zap.String("state", d.paths.StateDir), zap.String("socket", d.paths.Socket))
+	if note := d.switcher.State().Note; note != "" {
+		d.log.Warn("state: " + note)
+	}
+	return nil
+}
+
+// endWith waits for ctx, drains the doors and then ends the rest: the control
+// socket answers until the last request has left.
+func (d *daemon) endWith(ctx, rest context.Context, endRest context.CancelFunc) error {
+	select {
+	case <-ctx.Done():
+	case <-rest.Done():
+		return nil
+	}
+	d.stopping.Store(true)
+	bound := d.config.current().Server.ShutdownTimeout
+	d.log.Info("ending: no new connections, requests in flight may finish", zap.Duration("within", bound))
+	if err := errors.Join(d.notify.Stopping("draining"), d.notify.ExtendTimeout(bound+5*time.Second)); err != nil {
+		d.log.Warn("telling systemd", zap.Error(err))
+	}
+	var names []string
+	for _, o := range d.doors.all() {
+		names = append(names, doorTask(o))
+	}
+	d.tasks.stop(names...)
+	d.log.Info("ended: all requests have left")
+	endRest()
+	return nil
+}
+
+// reloadOnHangup reloads at each SIGHUP until ctx ends.
+func (d *daemon) reloadOnHangup(ctx context.Context) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-hangup:
+			// What went wrong is logged and shown by reload itself.
+			_, _ = d.reload(ctx, daemonActor("SIGHUP"))
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// alive is the watchdog's question: do all doors still answer?
+func (d *daemon) alive(ctx context.Context) error {
+	if d.stopping.Load() {
+		return nil
+	}
+	err := d.doors.check(ctx)
+	if err != nil && ctx.Err() == nil {
+		d.log.Error("the proxy does not answer itself; systemd will restart it unless it recovers", zap.Error(err))
+	}
+	return err
+}
+
+func (d *daemon) notifyReady() {
+	if err := d.notify.Ready(d.summary()); err != nil {
+		d.log.Warn("telling systemd", zap.Error(err))
+	}
+}
+
+// summary says where traffic is, in one line.
+func (d *daemon) summary() string {
+	var parts []string
+	for name, s := range d.configured() {
+		text := name + " on " + string(s.Active)
+		if s.Held != nil {
+			text += " (held)"
+		}
+		parts = append(parts, text)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// onClose remembers what to close when the daemon ends.
+func (d *daemon) onClose(name string, do func() error) {
+	d.closers = append(d.closers, closer{name, do})
+}
+
+// close closes in reverse order of opening, whatever fails.
+func (d *daemon) close() error {
+	var all []error
+	for i := len(d.closers) - 1; i >= 0; i-- {
+		if err := d.closers[i].close(); err != nil {
+			all = append(all, fmt.Errorf("closing the %s: %w", d.closers[i].name, err))
+		}
+	}
+	d.closers = nil
+	return errors.Join(all...)
+}
+
+// ignoreClosed is for what its server may have closed already.
+func ignoreClosed(closeIt func() error) func() error {
+	return func() error {
+		if err := closeIt(); !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	}
+}
+
+// configPath is what the status shows: empty with the built-in defaults.
+func (d *daemon) configPath() string {
+	if _, err := os.Stat(d.paths.Config); err != nil {
+		return ""
+	}
+	return d.paths.Config
+}
+
+func (d *daemon) publish(kind, level, text string) {
+	d.events.Publish(switcher.Event{Kind: kind, Level: level, Text: text})
+}
+
+func (d *daemon) connectFailed(service, slot string, err error) {
+	d.watches.connectFailed(service, slot, err)
+}
+
+// healthChanged is told of each change of a slot's health.
+func (d *daemon) healthChanged(p place, s health.Status) {
+	level, text := "info", p.String()+" is "+s.State.String()
+	if s.State == health.Unhealthy {
+		level, text = "warn", text+": "+errorText(s.Err)
+	}
+	d.events.Publish(switcher.Event{Kind: "health", Service: p.service, Slot: p.slot, Level: level, Text: text})
+	d.log.Info("health changed", zap.String("service", p.service), zap.String("slot", string(p.slot)),
+		zap.Stringer("state", s.State), zap.Error(s.Err))
+}
+
+// daemonActor is who acts when nobody asked.
+func daemonActor(why string) switcher.Actor {
+	name := ""
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	return switcher.Actor{UID: uint32(os.Geteuid()), User: name, PID: int32(os.Getpid()), Command: "charactier-proxy (" + why + ")"}
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"charactier-proxy/proxy"
+	"charactier-proxy/systemd"
+)
+
+// door is one address that clients come in by. Which service it leads to can
+// change while connections are open, so that an address moved from one service
+// to another is never closed in between.
+type door struct {
+	address   string // as configured
+	listener  net.Listener
+	inherited bool // from systemd, which keeps the queue when we let go
+	leadsTo   atomic.Pointer[http.Handler]
+	alive     *liveness
+}
+
+func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if d.alive.answers(w, r) {
+		return
+	}
+	(*d.leadsTo.Load()).ServeHTTP(w, r)
+}
+
+// doors are all of them, by configured address.
+type doors struct {
+	proxy *proxy.Proxy
+	alive *liveness
+	// inherited are the listeners that systemd opened for us.
+	inherited *systemd.Inherited
+
+	mu   sync.Mutex
+	open map[string]*door
+}
+
+// bind opens the addresses that are not open yet and returns those it opened;
+// on error it has opened none.
+func (d *doors) bind(addresses map[string]string) (opened []*door, err error) {
+	defer func() {
+		if err != nil {
+			for _, o := range opened {
+				err = errors.Join(err, o.listener.Close())
+			}
+			opened = nil
+		}
+	}()
+	for address := range addresses {
+		if d.get(address) != nil {
+			continue
+		}
+		o := &door{address: address, alive: d.alive}
+		if err := o.bind(d.inherited); err != nil {
+			return opened, err
+		}
+		opened = append(opened, o)
+	}
+	return opened, nil
+}
+
+func (o *door) bind(inherited *systemd.Inherited) (err error) {
+	network, address := splitAddress(o.address)
+	o.listener, err = inherited.ByAddress(network, address)
+	if o.inherited = err == nil; o.inherited {
+		return nil
+	}
+	if !errors.Is(err, systemd.ErrNotInherited) {
+		return fmt.Errorf("taking over %s from systemd: %w", o.address, err)
+	}
+	if network == "unix" {
+		o.listener, err = listenUnix(address)
+	} else {
+		o.listener, err = net.Listen(network, address)
+	}
+	if err != nil {
+		return fmt.Errorf("opening %s: %w", o.address, err)
+	}
+	return nil
+}
+
+// point makes every open door lead to the service that addresses names for it,
+// and remembers those newly opened.
+func (d *doors) point(addresses map[string]string, opened []*door) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, o := range opened {
+		d.open[o.address] = o
+	}
+	for address, service := range addresses {
+		h := d.proxy.Handler(service)
+		d.open[address].leadsTo.Store(&h)
+	}
+}
+
+// unwanted returns the open addresses that are not in addresses any more.
+func (d *doors) unwanted(addresses map[string]string) []*door {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var gone []*door
+	for address, o := range d.open {
+		if _, ok := addresses[address]; !ok {
+			gone = append(gone, o)
+		}
+	}
+	return gone
+}
+
+func (d *doors) forget(gone []*door) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, o := range gone {
+		delete(d.open, o.address)
+	}
+}
+
+func (d *doors) all() []*door {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Values(d.open))
+}
+
+func (d *doors) get(address string) *door {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.open[address]
+}
+
+// check asks ourselves by every open door (see liveness).
+func (d *doors) check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, livenessTimeout)
+	defer cancel()
+	for _, o := range d.all() {
+		if err := d.alive.check(ctx, o.listener.Addr()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// splitAddress turns "unix:/path" or "host:port" into what net.Listen takes.
+func splitAddress(address string) (network, rest string) {
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		return "unix", path
+	}
+	return "tcp", address
+}
+
+// listenUnix takes the path over from a process that is gone, but never from
+// one that still answers.
+func listenUnix(path string) (net.Listener, error) {
+	if conn, err := net.Dial("unix", path); err == nil {
+		conn.Close()
+		return nil, fmt.Errorf("%s is in use by another process", path)
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("removing the stale socket: %w", err)
+		}
+	}
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	// Whoever may enter the directory may send requests, like on loopback.
+	if err := os.Chmod(path, 0o666); err != nil {
+		return nil, errors.Join(err, ln.Close())
+	}
+	return ln, nil
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"maps"
+	"os"
+	"slices"
+
+	"charactier-proxy/cmd/internal/config"
+	"charactier-proxy/health"
+	"charactier-proxy/proxy"
+	"charactier-proxy/switcher"
+	"charactier-proxy/switcher/control"
+)
+
+// Status is everything an operator looks at first.
+func (d *daemon) Status(context.Context) control.Status {
+	state := d.switcher.State()
+	stats := d.proxy.Stats()
+	cfg, configStatus := d.config.status()
+	s := control.Status{
+		Version:   version,
+		PID:       os.Getpid(),
+		Started:   d.started,
+		Config:    configStatus,
+		State:     control.StateStatus{Dir: d.paths.StateDir, Generation: state.Generation, Note: state.Note},
+		Operation: d.switcher.Operation(),
+		Last:      d.switcher.Last(),
+		Warnings:  slices.Concat(cfg.Warnings(), d.switcher.Warnings()),
+	}
+	for _, name := range slices.Sorted(maps.Keys(cfg.Services)) {
+		s.Services = append(s.Services, d.serviceStatus(name, cfg.Services[name], state.Services[name], stats[name]))
+	}
+	return s
+}
+
+func (d *daemon) serviceStatus(name string, cfg *config.Service, state switcher.ServiceState, stats map[string]proxy.SlotStats) control.ServiceStatus {
+	s := control.ServiceStatus{
+		Name:       name,
+		Listen:     cfg.Listen,
+		Active:     state.Active,
+		Previous:   state.Previous,
+		Since:      state.Since,
+		RolledBack: state.RolledBack,
+		Held:       state.Held,
+		Waiting:    d.proxy.Waiting(name),
+	}
+	for _, slot := range []switcher.Slot{switcher.Blue, switcher.Green} {
+		s.Slots = append(s.Slots, d.slotStatus(place{name, slot}, cfg, state.Active == slot, stats[string(slot)]))
+	}
+	return s
+}
+
+func (d *daemon) slotStatus(p place, cfg *config.Service, active bool, stats proxy.SlotStats) control.SlotStatus {
+	place := cfg.Slots[string(p.slot)]
+	recent := d.sampler.since(p.service, string(p.slot), stats)
+	return control.SlotStatus{
+		Name:     p.slot,
+		Address:  place.Address,
+		Unit:     place.Unit,
+		Active:   active,
+		Health:   healthStatus(d.watches.status(p)),
+		InFlight: stats.InFlight,
+		Streams:  stats.Streams,
+		Draining: !active && stats.InFlight+stats.Streams > 0,
+		Requests: uint64(stats.Total()),
+		Errors:   uint64(stats.Requests[5]),
+		ByClass:  byClass(stats.Requests),
+		ByCause:  byCause(stats.Causes),
+		Rate:     recent.rate,
+		P50:      recent.p50,
+		P99:      recent.p99,
+	}
+}
+
+func healthStatus(s health.Status) control.HealthStatus {
+	return control.HealthStatus{
+		State:  s.State.String(),
+		Since:  s.Since,
+		Probed: s.Probed,
+		Took:   s.Took,
+		Error:  errorText(s.Err),
+	}
+}
+
+// byClass names the classes of status; those that did not occur are left out.
+func byClass(counts [6]int64) map[string]uint64 {
+	classes := map[string]uint64{}
+	for i, name := range []string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"} {
+		if counts[i] > 0 {
+			classes[name] = uint64(counts[i])
+		}
+	}
+	return classes
+}
+
+func byCause(counts map[string]int64) map[string]uint64 {
+	causes := make(map[string]uint64, len(counts))
+	for name, n := range counts {
+		causes[name] = uint64(n)
+	}
+	return causes
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"sync"
+
+	"charactier-proxy/health"
+	"charactier-proxy/switcher"
+)
+
+// place is one slot of one service.
+type place struct {
+	service string
+	slot    switcher.Slot
+}
+
+func (p place) String() string { return p.service + "/" + string(p.slot) }
+
+// watch is the health watch of one place.
+type watch struct {
+	*health.Watcher
+	address string
+	check   health.Check
+}
+
+// watches keep one health watch for each slot of each service.
+type watches struct {
+	tasks    *tasks
+	onChange func(place, health.Status)
+
+	mu      sync.RWMutex
+	byPlace map[place]*watch
+}
+
+// apply starts, replaces and ends watches so that they are the wanted ones. A
+// watch whose address and check did not change goes on and keeps what it knows.
+func (w *watches) apply(wanted map[place]watch) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for p, old := range w.byPlace {
+		if now, ok := wanted[p]; !ok || now.address != old.address || !reflect.DeepEqual(now.check, old.check) {
+			w.tasks.stop(watchTask(p))
+			delete(w.byPlace, p)
+		}
+	}
+	for p, now := range wanted {
+		if w.byPlace[p] == nil {
+			w.start(p, now)
+		}
+	}
+}
+
+func (w *watches) start(p place, now watch) {
+	now.Watcher = health.NewWatcher(health.Options{
+		Address:  now.address,
+		Check:    now.check,
+		OnChange: func(s health.Status) { w.onChange(p, s) },
+	})
+	w.byPlace[p] = &now
+	w.tasks.start(watchTask(p), func(ctx context.Context) error {
+		now.Watch(ctx)
+		return nil
+	})
+}
+
+func watchTask(p place) string { return "watch " + p.String() }
+
+func (w *watches) get(p place) *watch {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.byPlace[p]
+}
+
+// status is what is known of a place; the zero Status where nothing is.
+func (w *watches) status(p place) health.Status {
+	if found := w.get(p); found != nil {
+		return found.Status()
+	}
+	return health.Status{}
+}
+
+// Await is the switcher's Prober: probes back to back, right now.
+func (w *watches) Await(ctx context.Context, service string, slot switcher.Slot) error {
+	p := place{service, slot}
+	found := w.get(p)
+	if found == nil {
+		return fmt.Errorf("no health check for %s", p)
+	}
+	return found.Await(ctx)
+}
+
+// connectFailed is told by the data path, which must not wait.
+func (w *watches) connectFailed(service, slot string, err error) {
+	if found := w.get(place{service, switcher.Slot(slot)}); found != nil {
+		found.Nudge(err)
+	}
+}
