@@ -22,11 +22,13 @@ func (c *common) jsonFlag(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&c.json, "json", false, "print JSON")
 }
 
+const serviceHelp = "only the service `NAME`; may be repeated (default all)"
+
 // changeFlags are those of every verb that changes something.
 func (c *common) changeFlags(e *env, cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringSliceVar(&c.services, "service", nil, "only this service; `NAME` may be given several times (default all)")
-	f.StringVar(&c.reason, "reason", "", "why, in a few words, for the history")
+	f.StringSliceVar(&c.services, "service", nil, serviceHelp)
+	f.StringVar(&c.reason, "reason", "", "why, in a few words: `TEXT` for the history")
 	f.BoolVarP(&c.yes, "yes", "y", false, "do not ask")
 	c.jsonFlag(cmd)
 	completeServices(e, cmd)

@@ -10,7 +10,21 @@ import (
 	"charactier-proxy/switcher/control"
 )
 
-func newHelpCmd(e *env) *cobra.Command {
+// verbGroups are the verbs in the order in which the help lists them.
+func verbGroups() []verbGroup {
+	return []verbGroup{
+		{"Look", []string{"status", "history", "events", "version"}},
+		{"Change", []string{"switch", "rollback", "hold", "release-hold", "abort", "reload"}},
+		{"Set up", []string{"demo", "config", "completion"}},
+	}
+}
+
+type verbGroup struct {
+	title string
+	verbs []string
+}
+
+func newHelpCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:    "help [VERB]",
 		Short:  "Show how a verb is used",
@@ -34,7 +48,9 @@ func help(cmd *cobra.Command) string {
 	fmt.Fprintf(&b, "%s\n\nUsage:\n  %s\n", about(cmd), usageLine(cmd))
 	if cmd.HasAvailableSubCommands() {
 		b.WriteString("\nVerbs:\n")
-		listVerbs(&b, cmd.Commands(), "")
+		for _, verb := range cmd.Commands() {
+			listVerb(&b, verb)
+		}
 	}
 	if cmd.Example != "" {
 		fmt.Fprintf(&b, "\nExamples:\n%s\n", cmd.Example)
@@ -65,11 +81,13 @@ func about(cmd *cobra.Command) string {
 func rootHelp(root *cobra.Command) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s.\n\nUsage:\n  %s VERB [flags]\n", root.Short, program)
-	for _, group := range []struct{ id, title string }{
-		{groupLook, "Look"}, {groupChange, "Change"}, {groupSetUp, "Set up"},
-	} {
+	for _, group := range verbGroups() {
 		fmt.Fprintf(&b, "\n%s:\n", group.title)
-		listVerbs(&b, root.Commands(), group.id)
+		for _, name := range group.verbs {
+			if verb, _, err := root.Find([]string{name}); err == nil {
+				listVerb(&b, verb)
+			}
+		}
 	}
 	fmt.Fprintf(&b, "\nGlobal flags (the variable does the same; the flag wins):\n")
 	for _, f := range []struct{ flag, variable, preset string }{
@@ -87,10 +105,8 @@ func rootHelp(root *cobra.Command) string {
 	return b.String()
 }
 
-func listVerbs(b *strings.Builder, verbs []*cobra.Command, group string) {
-	for _, v := range verbs {
-		if v.IsAvailableCommand() && v.GroupID == group {
-			fmt.Fprintf(b, "  %-13s  %s\n", v.Name(), v.Short)
-		}
+func listVerb(b *strings.Builder, verb *cobra.Command) {
+	if verb.IsAvailableCommand() {
+		fmt.Fprintf(b, "  %-13s  %s\n", verb.Name(), verb.Short)
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,13 +17,6 @@ func run(ctx context.Context, e *env, args []string) int {
 	root.SetArgs(args)
 	return e.report(root.ExecuteContext(ctx))
 }
-
-// The groups of verbs, in the order of the help.
-const (
-	groupLook   = "look"
-	groupChange = "change"
-	groupSetUp  = "setup"
-)
 
 func newRootCmd(e *env) *cobra.Command {
 	root := &cobra.Command{
@@ -42,21 +36,16 @@ func newRootCmd(e *env) *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { e.printf("%s", help(cmd)) })
 	globalFlags(root.PersistentFlags(), &e.flags)
-	add(root, groupLook, newStatusCmd(e), newHistoryCmd(e), newEventsCmd(e), newVersionCmd(e))
-	add(root, groupChange, newSwitchCmd(e), newRollbackCmd(e), newHoldCmd(e), newReleaseHoldCmd(e), newAbortCmd(e), newReloadCmd(e))
-	add(root, groupSetUp, newConfigCmd(e), newDemoCmd(e), newCompletionCmd(e))
-	root.SetHelpCommand(newHelpCmd(e))
+	root.AddCommand(
+		newStatusCmd(e), newHistoryCmd(e), newEventsCmd(e), newVersionCmd(e),
+		newSwitchCmd(e), newRollbackCmd(e), newHoldCmd(e), newReleaseHoldCmd(e), newAbortCmd(e), newReloadCmd(e),
+		newConfigCmd(e), newDemoCmd(e), newCompletionCmd(e),
+	)
+	root.SetHelpCommand(newHelpCmd())
+	for _, verb := range root.Commands() {
+		verb.Flags().SortFlags = false
+	}
 	return root
-}
-
-func add(root *cobra.Command, group string, verbs ...*cobra.Command) {
-	if !root.ContainsGroup(group) {
-		root.AddGroup(&cobra.Group{ID: group})
-	}
-	for _, v := range verbs {
-		v.GroupID = group
-	}
-	root.AddCommand(verbs...)
 }
 
 func globalFlags(fs *pflag.FlagSet, f *paths.Flags) {
@@ -89,17 +78,33 @@ func noUnknownVerb(cmd *cobra.Command, args []string) error {
 
 // flagError rewords what pflag says, and finds the flag that was meant.
 func flagError(cmd *cobra.Command, err error) error {
-	text := err.Error()
 	hint := cmd.CommandPath() + " --help lists the flags"
-	if name, ok := strings.CutPrefix(text, "unknown flag: --"); ok {
-		text = "unknown flag --" + name
-		var names []string
-		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-		if near := nearest(name, names); near != "" {
+	var unknown *pflag.NotExistError
+	var invalid *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &unknown):
+		name := unknown.GetSpecifiedName()
+		if near := nearest(name, flagNames(cmd)); near != "" {
 			hint = "did you mean --" + near + "?"
 		}
+		return usagef(hint, "unknown flag %s", dashes(name))
+	case errors.As(err, &invalid):
+		return usagef(hint, "--%s: %s", invalid.GetFlag().Name, invalid.Unwrap())
 	}
-	return usageError{text, hint}
+	return usageError{clean(err.Error()), hint}
+}
+
+func flagNames(cmd *cobra.Command) []string {
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	return names
+}
+
+func dashes(name string) string {
+	if len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
 }
 
 // nearest is the candidate that word was probably meant to be; empty if none is

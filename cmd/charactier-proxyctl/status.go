@@ -43,7 +43,7 @@ file says is shown instead.`,
 		}
 		return e.showStatus(cmd.Context(), &f)
 	}
-	cmd.Flags().StringSliceVar(&f.services, "service", nil, "only this service; `NAME` may be given several times (default all)")
+	cmd.Flags().StringSliceVar(&f.services, "service", nil, serviceHelp)
 	cmd.Flags().BoolVarP(&f.watch, "watch", "w", false, "draw it again and again until Ctrl-C")
 	cmd.Flags().DurationVar(&f.interval, "interval", 2*time.Second, "the `TIME` between two drawings")
 	f.jsonFlag(cmd)

@@ -71,8 +71,8 @@ switch it by name once it is mended.`,
 
 func (f *moveFlags) register(e *env, cmd *cobra.Command) {
 	f.changeFlags(e, cmd)
-	cmd.Flags().DurationVar(&f.wait, "wait", 0, "let the target take this `TIME` to become healthy (default: it must be now)")
-	cmd.Flags().DurationVar(&f.drain, "drain-timeout", 0, "wait at most this `TIME` for requests on the old slot")
+	cmd.Flags().DurationVar(&f.wait, "wait", 0, "let the target take up to `TIME` to become healthy")
+	cmd.Flags().DurationVar(&f.drain, "drain-timeout", 0, "wait at most `TIME` for requests on the old slot")
 	cmd.Flags().BoolVar(&f.noDrainWait, "no-drain-wait", false, "do not wait for them; they still end undisturbed")
 	cmd.Flags().BoolVar(&f.force, "force", false, "move even if the target is not healthy")
 }

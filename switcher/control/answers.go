@@ -33,10 +33,10 @@ func (s *Server) answers() map[Route]answer {
 // body decodes the request's body within its time. The deadline is lifted
 // again at once: it would end the context of a long operation, because net/http
 // takes any read error for a client that left.
-func body[T any](c *call) (T, error) {
+func body[T any](c *call, limit time.Duration) (T, error) {
 	var v T
 	rc := http.NewResponseController(c.w)
-	if err := rc.SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil {
+	if err := rc.SetReadDeadline(time.Now().Add(limit)); err != nil {
 		return v, fmt.Errorf("setting a read deadline: %w", err)
 	}
 	if err := decode(http.MaxBytesReader(c.w, c.r.Body, maxBody), &v); err != nil {
@@ -63,7 +63,7 @@ func (s *Server) history(c *call) (any, error) {
 // move answers the requests that move traffic.
 func (s *Server) move(do func(context.Context, SwitchRequest, switcher.Actor) (switcher.Record, error)) answer {
 	return func(c *call) (any, error) {
-		r, err := body[SwitchRequest](c)
+		r, err := body[SwitchRequest](c, s.patience.body)
 		if err == nil {
 			err = r.validate()
 		}
@@ -83,7 +83,7 @@ func (s *Server) rollback(ctx context.Context, r SwitchRequest, by switcher.Acto
 
 func (s *Server) hold(do func(context.Context, HoldRequest, switcher.Actor) (switcher.Record, error)) answer {
 	return func(c *call) (any, error) {
-		r, err := body[HoldRequest](c)
+		r, err := body[HoldRequest](c, s.patience.body)
 		if err == nil {
 			err = r.validate()
 		}
@@ -95,7 +95,7 @@ func (s *Server) hold(do func(context.Context, HoldRequest, switcher.Actor) (swi
 }
 
 func (s *Server) abort(c *call) (any, error) {
-	r, err := body[AbortRequest](c)
+	r, err := body[AbortRequest](c, s.patience.body)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +119,7 @@ func (s *Server) events(c *call) (any, error) {
 	var beats sync.WaitGroup
 	beats.Go(func() {
 		defer cancel()
-		lines.beat(ctx, s.beat)
+		lines.beat(ctx, s.patience.beat)
 	})
 	err = s.ops.Events(ctx, after, func(e switcher.Event) error {
 		line, err := json.Marshal(e)

@@ -3,6 +3,7 @@ package control
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"charactier-proxy/switcher"
@@ -164,7 +165,7 @@ func decodeError(status int, body []byte) error {
 	if err := json.Unmarshal(body, e); err != nil || e.Code == "" || e.Message == "" {
 		return &Error{
 			Code:    "internal",
-			Message: "the answer on the control socket is not from charactier-proxy: HTTP " + http.StatusText(status),
+			Message: fmt.Sprintf("the answer on the control socket is not from charactier-proxy: HTTP %d", status),
 		}
 	}
 	return e

@@ -14,15 +14,25 @@ import (
 	"charactier-proxy/switcher"
 )
 
-// The server's patience. None of it bounds an operation, which takes as long as
-// its request allows.
+// patience is how long the server waits for its clients. None of it bounds an
+// operation, which takes as long as its request allows.
+type patience struct {
+	head  time.Duration // for a request's head
+	body  time.Duration // for a request's body
+	write time.Duration // for a client to take an answer or an event
+	idle  time.Duration // between two requests
+	stop  time.Duration // for answers under way when the server stops
+	beat  time.Duration // between two heartbeats in a stream of events
+}
+
+func defaultPatience() patience {
+	return patience{
+		head: 5 * time.Second, body: 10 * time.Second, write: 10 * time.Second,
+		idle: time.Minute, stop: 5 * time.Second, beat: 10 * time.Second,
+	}
+}
+
 const (
-	headTimeout   = 5 * time.Second  // for a request's head
-	bodyTimeout   = 10 * time.Second // for a request's body
-	writeTimeout  = 10 * time.Second // for a client to take an answer or an event
-	idleTimeout   = time.Minute
-	stopTimeout   = 5 * time.Second // for answers under way when the server stops
-	heartbeat     = 10 * time.Second
 	maxHeadBytes  = 16 << 10
 	maxPeerConns  = 64 // of all users but root and the daemon's own
 	maxAdminConns = 64
@@ -40,12 +50,12 @@ type Options struct {
 
 // Server answers the control API.
 type Server struct {
-	ops     Operations
-	version Version
-	log     *zap.Logger
-	audit   *zap.Logger
-	access  access
-	beat    time.Duration
+	ops      Operations
+	version  Version
+	log      *zap.Logger
+	audit    *zap.Logger
+	access   access
+	patience patience
 }
 
 // NewServer checks that the groups exist.
@@ -57,7 +67,7 @@ func NewServer(o Options) (*Server, error) {
 	log := o.Logger.Named("control")
 	return &Server{
 		ops: o.Operations, version: o.Version, log: log, audit: o.Logger.Named("audit"),
-		access: access, beat: heartbeat,
+		access: access, patience: defaultPatience(),
 	}, nil
 }
 
@@ -67,8 +77,8 @@ func NewServer(o Options) (*Server, error) {
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	srv := &http.Server{
 		Handler:           s.handler(),
-		ReadHeaderTimeout: headTimeout,
-		IdleTimeout:       idleTimeout,
+		ReadHeaderTimeout: s.patience.head,
+		IdleTimeout:       s.patience.idle,
 		MaxHeaderBytes:    maxHeadBytes,
 		ErrorLog:          zap.NewStdLog(s.log),
 		BaseContext:       func(net.Listener) context.Context { return ctx },
@@ -87,7 +97,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 }
 
 func (s *Server) stop(srv *http.Server) {
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), s.patience.stop)
 	defer cancel()
 	if err := srv.Shutdown(ctx); err != nil {
 		s.log.Warn("closing control connections that did not end", zap.Error(err))
@@ -215,7 +225,7 @@ func (s *Server) send(w http.ResponseWriter, value any, rec switcher.Record, err
 }
 
 func (s *Server) setWriteDeadline(w http.ResponseWriter) {
-	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.patience.write)); err != nil {
 		s.log.Debug("setting a write deadline", zap.Error(err))
 	}
 }
