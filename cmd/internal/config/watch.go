@@ -74,8 +74,11 @@ type watch struct {
 	changed func()
 }
 
-// once looks at the file and waits for the next burst of events. The vigil
-// begins before the look, so nothing falls between the two.
+// once waits for the next burst of events, if the file has not changed already,
+// and looks at the file when the burst is over: what is read in the middle of
+// one may be half a file. The vigil begins before the first look, so nothing
+// falls between the two; what happens after the last look is found by the first
+// one of the next call.
 func (w *watch) once(ctx context.Context) error {
 	v, err := newVigil(w.path)
 	if err != nil {
@@ -83,29 +86,31 @@ func (w *watch) once(ctx context.Context) error {
 	}
 	var forwarding sync.WaitGroup
 	forwarding.Go(v.forward)
-	w.look()
+	if !w.hasChanged(VersionOf(w.path)) {
+		await(ctx, v.events)
+	}
 	settle(ctx, v.events)
 	err = v.close()
 	forwarding.Wait()
-	return err
-}
-
-// look tells of a new version.
-func (w *watch) look() {
-	if now := VersionOf(w.path); now != w.seen && now != (Version{}) {
+	if now := VersionOf(w.path); ctx.Err() == nil && w.hasChanged(now) {
 		w.seen = now
 		w.changed()
 	}
+	return err
 }
 
-// settle returns once something has happened and then nothing more for a
-// while, or when ctx ends.
-func settle(ctx context.Context, events <-chan struct{}) {
+func (w *watch) hasChanged(now Version) bool { return now != w.seen && now != (Version{}) }
+
+func await(ctx context.Context, events <-chan struct{}) {
 	select {
 	case <-events:
 	case <-ctx.Done():
-		return
 	}
+}
+
+// settle returns once nothing has happened for a while, or things have gone on
+// happening for long, or ctx has ended.
+func settle(ctx context.Context, events <-chan struct{}) {
 	enough := time.After(patience)
 	for {
 		select {
