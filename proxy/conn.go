@@ -214,7 +214,7 @@ func (c *clientConn) lingerOnClose() {
 }
 
 func (c *clientConn) boundReadsLocked() {
-	c.readBound = time.Now().Add(lingerTime)
+	c.readDeadline, c.readBound = time.Time{}, time.Now().Add(lingerTime)
 	c.applyReadDeadline(time.Time{}) //nolint:errcheck // a closed connection needs no bound
 }
 
