@@ -80,7 +80,7 @@ func (s *Switcher) recordDrain(r Record, d *Draining) {
 		return
 	}
 	r.Drain = d.counts
-	s.append(r)
+	s.ledger.append(r)
 	s.mu.Lock()
 	if s.last != nil && s.last.ID == r.ID {
 		s.last = cloneRecord(&r)

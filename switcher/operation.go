@@ -128,13 +128,17 @@ func aborted(ctx context.Context) error {
 
 // Abort stops the running operation and returns which one that was, if it has
 // not begun to save; otherwise the error wraps [ErrNothingToAbort] and says
-// where it is. It does not wait until the operation has ended.
-func (s *Switcher) Abort(by Actor) (Operation, error) {
+// where it is. An id narrows it to that operation, so that one who stops what
+// they began never stops another's. It does not wait until the operation has
+// ended.
+func (s *Switcher) Abort(id string, by Actor) (Operation, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch op := s.op; {
 	case op == nil:
 		return Operation{}, fmt.Errorf("%w: no operation is running", ErrNothingToAbort)
+	case id != "" && id != op.ID:
+		return Operation{}, fmt.Errorf("%w: %s is not running, but %s %s is", ErrNothingToAbort, id, op.Kind, op.ID)
 	case op.committed:
 		return Operation{}, fmt.Errorf("%w: %s %s is %s already and is about to end", ErrNothingToAbort, op.Kind, op.ID, op.Step)
 	default:
@@ -193,21 +197,10 @@ func (o *operation) doing() string {
 // crash no more than one line can be missing.
 func (s *Switcher) enter(op *operation) {
 	s.step(op, StepRecording)
-	s.append(op.record)
+	s.ledger.append(op.record)
 	s.mu.Lock()
 	s.last = cloneRecord(&op.record)
 	s.mu.Unlock()
-}
-
-// append adds to the history. What the history lost never undoes what was
-// done: it becomes a warning, until the history can be written again.
-func (s *Switcher) append(r Record) {
-	err := s.opts.History.Append(r)
-	if err != nil {
-		s.warn(warnHistory, fmt.Sprintf("the history misses %s %s: %v", r.Kind, r.ID, err))
-		return
-	}
-	s.warn(warnHistory, "")
 }
 
 // leave gives up the lock.

@@ -96,7 +96,7 @@ func (s *Switcher) assume(lost error) error {
 	}
 	s.take(st)
 	s.note = "assumed by the operator: " + placesOf(st, s.services)
-	s.append(rec)
+	s.ledger.append(rec)
 	s.last = cloneRecord(&rec)
 	s.warn(warnStart, s.note)
 	return nil
@@ -143,7 +143,7 @@ func (s *Switcher) resume(old State, tail []Record) error {
 // history knows better how it ended.
 func (s *Switcher) interrupted(st *State, intent Record, tail []Record) string {
 	note := fmt.Sprintf("the daemon ended during %s %s: traffic is where it was, %s", intent.summary(), intent.ID, placesOf(*st, s.services))
-	if contains(tail, intent.ID) {
+	if contains(tail, intent) {
 		return note
 	}
 	intent.Outcome, intent.Generation = Interrupted, st.Generation
@@ -154,10 +154,10 @@ func (s *Switcher) interrupted(st *State, intent Record, tail []Record) string {
 
 // mend appends the last operation if the history misses it.
 func (s *Switcher) mend(last *Record, tail []Record) {
-	if last == nil || s.warnings[warnHistory] != "" || len(tail) == mendDepth || contains(tail, last.ID) {
+	if last == nil || s.warnings[warnHistory] != "" || len(tail) == mendDepth || contains(tail, *last) {
 		return
 	}
-	s.append(*last)
+	s.ledger.append(*last)
 	s.last = cloneRecord(last)
 }
 
@@ -170,10 +170,6 @@ func (s *Switcher) announceStart(old State) {
 	if len(s.opts.AssumeActive) > 0 {
 		s.warn(warnAssume, "--assume-active was not used, because the state is sound: take it out of the command line")
 	}
-}
-
-func contains(tail []Record, id string) bool {
-	return slices.ContainsFunc(tail, func(r Record) bool { return r.ID == id })
 }
 
 // placesOf is "backend is on blue, frontend is on green".

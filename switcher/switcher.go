@@ -52,7 +52,8 @@ type Switcher struct {
 	ids        ids
 	generation uint64 // the highest that was ever given to the store
 
-	note string // what was found at start
+	note   string // what was found at start
+	ledger ledger
 
 	mu       sync.Mutex
 	services map[string]ServiceConfig
@@ -73,6 +74,7 @@ func New(o Options) (*Switcher, error) {
 		return nil, err
 	}
 	s := &Switcher{opts: o, services: services, warnings: map[warning]string{}}
+	s.ledger = ledger{history: o.History, warn: func(text string) { s.warn(warnHistory, text) }}
 	s.closing, s.close = context.WithCancel(context.Background())
 	if err := s.recover(); err != nil {
 		s.close()

@@ -1,0 +1,67 @@
+package switcher
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+)
+
+// ledger writes the history. What the history lost never undoes what was done:
+// it is a warning, and is made good as soon as the history can be written
+// again.
+type ledger struct {
+	history History
+	warn    func(text string)
+
+	mu      sync.Mutex
+	owed    []Record // not written, oldest first
+	doubt   bool     // the oldest of them may have been written nevertheless
+	dropped int
+}
+
+// maxOwed bounds what is remembered of a history that cannot be written.
+const maxOwed = 256
+
+// append adds r, after what is owed.
+func (l *ledger) append(r Record) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.owed) == maxOwed {
+		l.owed, l.doubt = l.owed[1:], false
+		l.dropped++
+	}
+	l.owed = append(l.owed, r)
+	if err := l.settleLocked(); err != nil {
+		l.doubt = true
+		l.warn(fmt.Sprintf("the history misses %d records, the first is %s of %s: %v",
+			len(l.owed)+l.dropped, l.owed[0].ID, l.owed[0].summary(), err))
+		return
+	}
+	l.warn("")
+}
+
+func (l *ledger) settleLocked() error {
+	if l.doubt {
+		tail, err := l.history.Tail(mendDepth)
+		if err != nil {
+			return err
+		}
+		if contains(tail, l.owed[0]) {
+			l.owed = l.owed[1:]
+		}
+		l.doubt = false
+	}
+	for len(l.owed) > 0 {
+		if err := l.history.Append(l.owed[0]); err != nil {
+			return err
+		}
+		l.owed = l.owed[1:]
+	}
+	return nil
+}
+
+// contains reports whether the record is in the history, with its drain if it
+// has one.
+func contains(tail []Record, r Record) bool {
+	return slices.ContainsFunc(tail, func(t Record) bool { return t.ID == r.ID && len(t.Drain) >= len(r.Drain) })
+}
