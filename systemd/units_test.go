@@ -19,7 +19,7 @@ func installed(t *testing.T) (paths []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	programs := strings.NewReplacer("/usr/local/bin/charactier-proxy", program, "/usr/bin/node", program)
+	programs := strings.NewReplacer("/usr/local/bin/charactier-proxyctl", program, "/usr/local/bin/charactier-proxy", program, "/usr/bin/node", program)
 	sources, err := filepath.Glob("units/charactier-*")
 	if err != nil || len(sources) == 0 {
 		t.Fatalf("units: %v, %v", sources, err)
