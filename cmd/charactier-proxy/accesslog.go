@@ -52,6 +52,17 @@ func (a *accessLogFile) open(path string) error {
 	return old.Close()
 }
 
+// reopen lets a rotated file go.
+func (a *accessLogFile) reopen() error {
+	a.mu.Lock()
+	file := a.file
+	a.mu.Unlock()
+	if file == nil {
+		return nil
+	}
+	return a.open(file.Name())
+}
+
 func (a *accessLogFile) close() error { return a.open("") }
 
 // settings are the data path's settings with the access log that cfg wants.

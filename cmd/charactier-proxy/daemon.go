@@ -78,8 +78,10 @@ type daemonOptions struct {
 	version      config.Version // of its file
 	assumeActive map[string]switcher.Slot
 	stderr       io.Writer
-	// wrapStore lets a test stand between the switcher and the disk.
-	wrapStore func(switcher.Store) switcher.Store
+	// wrapStore and wrapTraffic let a test stand between the switcher and the
+	// disk or the data path; nil means nobody does.
+	wrapStore   func(switcher.Store) switcher.Store
+	wrapTraffic func(switcher.Traffic) switcher.Traffic
 }
 
 // newDaemon builds the daemon and opens what it needs; nothing runs yet. What
@@ -125,8 +127,12 @@ func (d *daemon) openState(o daemonOptions) error {
 	if o.wrapStore != nil {
 		store = o.wrapStore(store)
 	}
+	var moves switcher.Traffic = traffic{d.proxy}
+	if o.wrapTraffic != nil {
+		moves = o.wrapTraffic(moves)
+	}
 	d.switcher, err = switcher.New(switcher.Options{
-		Traffic: traffic{d.proxy}, Prober: d.watches, Store: store, History: d.history, Events: d.events,
+		Traffic: moves, Prober: d.watches, Store: store, History: d.history, Events: d.events,
 		Services: o.config.SwitcherServices(), AssumeActive: o.assumeActive, Actor: daemonActor("start"),
 	})
 	if err != nil {
@@ -355,12 +361,12 @@ func (d *daemon) connectFailed(service, slot string, err error) {
 
 // healthChanged is told of each change of a slot's health.
 func (d *daemon) healthChanged(p place, s health.Status) {
-	level, text := "info", p.String()+" is "+s.State.String()
+	level, logLevel, text := switcher.LevelInfo, zap.InfoLevel, p.String()+" is "+s.State.String()
 	if s.State == health.Unhealthy {
-		level, text = "warn", text+": "+errorText(s.Err)
+		level, logLevel, text = switcher.LevelWarn, zap.WarnLevel, text+": "+errorText(s.Err)
 	}
 	d.events.Publish(switcher.Event{Kind: "health", Service: p.service, Slot: p.slot, Level: level, Text: text})
-	d.log.Info("health changed", zap.String("service", p.service), zap.String("slot", string(p.slot)),
+	d.log.Log(logLevel, "health changed", zap.String("service", p.service), zap.String("slot", string(p.slot)),
 		zap.Stringer("state", s.State), zap.Error(s.Err))
 }
 

@@ -91,7 +91,7 @@ func (d *daemon) apply(ctx context.Context, by switcher.Actor, cfg *config.Confi
 	needsRestart := config.Diff(d.startedWith, cfg).NeedsRestart
 	if changes.None() {
 		d.config.accept(cfg, d.configPath(), needsRestart)
-		return nil
+		return d.access.reopen()
 	}
 	wanted := addresses(cfg)
 	opened, err := d.doors.bind(wanted)

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"charactier-proxy/cmd/internal/load"
+)
+
+// services writes a configuration; each argument is one service's lines.
+func services(lines ...string) string {
+	return "services:\n" + strings.Join(lines, "") + "admin: {listen: \"\"}\n"
+}
+
+func service(name, listen, blue, green string) string {
+	return fmt.Sprintf(serviceYAML, name, listen, blue, green)
+}
+
+func TestABadFileKeepsTheOldConfigurationRunning(t *testing.T) {
+	address := freeAddress(t)
+	good := services(service("backend", address, namedSlot(t, "blue"), namedSlot(t, "green")))
+	w := newWorld(t, good)
+
+	about := w.change(good + "colour: blue\n")
+	if !strings.Contains(about.Rejected, "colour") || !strings.Contains(about.Rejected, "config.yaml:") {
+		t.Errorf("the status says %q, want the file, the line and the key", about.Rejected)
+	}
+	if !w.log.contains("was not taken") {
+		t.Error("the log does not say that the file was not taken")
+	}
+	if status, body, err := get(address, "/"); status != http.StatusOK {
+		t.Errorf("after a bad file: %d %s %v", status, body, err)
+	}
+	if about := w.change(good + "log: {level: debug}\n"); about.Rejected != "" {
+		t.Errorf("after a good file the status still says %q", about.Rejected)
+	}
+}
+
+func TestAnAddressInUseLeavesEverythingAsItWas(t *testing.T) {
+	address, taken := freeAddress(t), namedSlot(t, "stranger")
+	blue, green := namedSlot(t, "blue"), namedSlot(t, "green")
+	w := newWorld(t, services(service("backend", address, blue, green)))
+	other := freeAddress(t)
+	about := w.change(services(
+		service("backend", other, blue, green),
+		service("frontend", taken, namedSlot(t, "fb"), namedSlot(t, "fg")),
+	))
+	if !strings.Contains(about.Rejected, taken) {
+		t.Errorf("the status says %q, want the address %s", about.Rejected, taken)
+	}
+	if status, _, err := get(address, "/"); status != http.StatusOK {
+		t.Errorf("the old address: %d %v", status, err)
+	}
+	if _, _, err := get(other, "/"); err == nil {
+		t.Error("the new address of a configuration that was refused is open")
+	}
+}
+
+// While clients keep a service busy, another comes and goes, the busy one's
+// slots move to other addresses, and its listener is joined by a second one: no
+// request of it may fail.
+func TestChangesOfTheConfigurationLoseNoRequest(t *testing.T) {
+	address, second, extra := freeAddress(t), freeAddress(t), freeAddress(t)
+	blue, green := namedSlot(t, "blue"), namedSlot(t, "green")
+	backend := service("backend", address, blue, green)
+	frontend := service("frontend", extra, namedSlot(t, "fb"), namedSlot(t, "fg"))
+	w := newWorld(t, services(backend))
+
+	ctx, stop := context.WithCancel(t.Context())
+	generator := load.New(load.Options{Addr: address, Clients: 16, PostPath: "/", GetPath: "/", GetEvery: 4})
+	result := make(chan load.Report, 1)
+	go func() { result <- generator.Run(ctx) }()
+	for _, yaml := range []string{
+		services(backend, frontend),
+		services(strings.Replace(backend, `"`+address+`"`, `"`+address+`", "`+second+`"`, 1), frontend),
+		services(service("backend", address, namedSlot(t, "blue"), green)),
+		services(service("backend", address, namedSlot(t, "blue"), namedSlot(t, "green")), frontend),
+		services(backend),
+	} {
+		if about := w.change(yaml); about.Rejected != "" {
+			t.Fatalf("not taken: %s", about.Rejected)
+		}
+		before := generator.Begun()
+		await(t, "load under the new configuration", func() bool { return generator.Begun() > before+200 })
+	}
+	stop()
+	if r := <-result; r.Failed > 0 || r.Good == 0 {
+		t.Errorf("%v", r)
+	}
+	if _, _, err := get(extra, "/"); err == nil {
+		t.Error("the listener of a service that was removed is still open")
+	}
+}
+
+func TestARequestInFlightOutlivesItsService(t *testing.T) {
+	address, extra := freeAddress(t), freeAddress(t)
+	release := make(chan struct{})
+	backend := service("backend", address, namedSlot(t, "blue"), namedSlot(t, "green"))
+	w := newWorld(t, services(backend, service("frontend", extra, slotWith(t, "fb", release), namedSlot(t, "fg"))))
+
+	done := make(chan string, 1)
+	go func() {
+		status, body, err := get(extra, "/slow")
+		done <- fmt.Sprint(status, body, err)
+	}()
+	await(t, "the request to reach the slot", func() bool {
+		for _, s := range w.status().Services {
+			if s.Name == "frontend" && s.Slots[0].InFlight == 1 {
+				return true
+			}
+		}
+		return false
+	})
+	w.change(services(backend))
+	await(t, "the listener to close", func() bool { _, _, err := get(extra, "/"); return err != nil })
+	close(release)
+	if got := <-done; !strings.HasPrefix(got, "200") {
+		t.Errorf("the request that was in flight got %s", got)
+	}
+}
+
+func TestAnAddressThatMovesToAnotherServiceIsNeverClosed(t *testing.T) {
+	one, two := freeAddress(t), freeAddress(t)
+	bb, bg := namedSlot(t, "backend"), namedSlot(t, "backend")
+	fb, fg := namedSlot(t, "frontend"), namedSlot(t, "frontend")
+	w := newWorld(t, services(service("backend", one, bb, bg), service("frontend", two, fb, fg)))
+
+	ctx, stop := context.WithCancel(t.Context())
+	result := make(chan load.Report, 1)
+	go func() {
+		result <- load.New(load.Options{
+			Addr: one, Clients: 8, PostPath: "/", GetPath: "/", Slots: []string{"backend", "frontend"},
+		}).Run(ctx)
+	}()
+	w.change(services(service("backend", two, bb, bg), service("frontend", one, fb, fg)))
+	await(t, "the address to lead to the other service", func() bool {
+		_, body, _ := get(one, "/")
+		return strings.Contains(body, "frontend")
+	})
+	stop()
+	if r := <-result; r.Failed > 0 || r.Good == 0 {
+		t.Errorf("%v", r)
+	}
+}
+
+func TestWhatCannotChangeLiveSaysSo(t *testing.T) {
+	address := freeAddress(t)
+	yaml := services(service("backend", address, namedSlot(t, "blue"), namedSlot(t, "green")))
+	w := newWorld(t, yaml)
+	about := w.change(yaml + "log: {format: console}\n")
+	if fmt.Sprint(about.NeedsRestart) != "[log.format]" {
+		t.Errorf("needs a restart: %v, want log.format", about.NeedsRestart)
+	}
+	if about := w.change(yaml); len(about.NeedsRestart) != 0 {
+		t.Errorf("after taking it back: %v", about.NeedsRestart)
+	}
+}
+
+func TestAReloadAskedForAnswersWithItsOutcome(t *testing.T) {
+	address := freeAddress(t)
+	yaml := services(service("backend", address, namedSlot(t, "blue"), namedSlot(t, "green")))
+	w := newWorld(t, yaml)
+	w.write(yaml + "log: {level: debug}\n")
+	if _, err := w.client.Reload(t.Context()); err != nil {
+		t.Error(err)
+	}
+	w.write("services: [\n")
+	if _, err := w.client.Reload(t.Context()); err == nil {
+		t.Error("a broken file was reloaded without an error")
+	}
+}
