@@ -90,5 +90,11 @@ func (c *Config) addresses() []string {
 
 // without returns the elements of a that are not in b.
 func without(a, b []string) []string {
-	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
+	var left []string
+	for _, s := range a {
+		if !slices.Contains(b, s) {
+			left = append(left, s)
+		}
+	}
+	return left
 }

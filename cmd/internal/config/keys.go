@@ -201,7 +201,7 @@ func globalKeys() []row[Config] {
 		{key{"server.max_connections", "0", between(0, 1_000_000), restart,
 			"How many clients' connections may be open on one listener. The next one waits to be accepted. 0: no limit."},
 			func(c *Config) any { return &c.Server.MaxConnections }},
-		{key{"server.shutdown_timeout", "30s", between(0, time.Hour), live,
+		{key{"server.shutdown_timeout", "30s", between(0, time.Hour), restart,
 			"How long the daemon waits for requests in flight when it is told to stop."},
 			func(c *Config) any { return &c.Server.ShutdownTimeout }},
 
@@ -209,7 +209,7 @@ func globalKeys() []row[Config] {
 			"The peers whose X-Forwarded-For, X-Forwarded-Proto, X-Real-IP and the like are believed and passed on. What anybody else says of this kind is replaced."},
 			func(c *Config) any { return &c.TrustedPeers }},
 
-		{key{"admin.listen", "127.0.0.1:5081", adminAddress, live,
+		{key{"admin.listen", "127.0.0.1:5081", adminAddress, restart,
 			"Where /healthz, /readyz and metrics are served; \"\" turns that off."},
 			func(c *Config) any { return &c.Admin.Listen }},
 

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
 )
@@ -19,6 +20,9 @@ type reader struct {
 
 // report adds a problem at a place.
 func (r *reader) report(at position, key, text string) {
+	if last := len(r.lines); at.line > last { // the parser's way to say: the end
+		at = position{last, utf8.RuneCountInString(r.lines[last-1]) + 1}
+	}
 	p := Problem{
 		File: r.file, Line: at.line, Column: at.column,
 		Key: strings.Map(printable, key), Text: strings.Map(printable, text),

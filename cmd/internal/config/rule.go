@@ -110,9 +110,12 @@ var (
 	slotAddress = required(textRule("host:port such as 127.0.0.1:5000, or unix:/path", func(s string) error {
 		return checkAddress(s, remoteHost, 1)
 	}))
-	adminAddress = textRule(`IP:port such as 127.0.0.1:5081, unix:/path, or "" for none`, func(s string) error {
+	adminAddress = textRule(`IP:port such as 127.0.0.1:5081, or "" for none`, func(s string) error {
 		if s == "" {
 			return nil
+		}
+		if network, _ := Network(s); network != "tcp" {
+			return fmt.Errorf("%q is not a TCP address", s)
 		}
 		return checkAddress(s, localHost, 0)
 	})
