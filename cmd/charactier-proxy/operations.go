@@ -2,16 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
-
-	"go.uber.org/zap"
 
 	"charactier-proxy/switcher"
 	"charactier-proxy/switcher/control"
 )
 
-// The daemon is the control socket's Operations: each call asks the switcher
-// and logs one line with its outcome.
+// The daemon is the control socket's Operations: each call asks the switcher.
+// The control server logs each operation with its outcome.
 var _ control.Operations = (*daemon)(nil)
 
 // Switch moves services to the wanted slot and waits for the drain.
@@ -30,7 +27,6 @@ func (d *daemon) move(ctx context.Context, r control.SwitchRequest, by switcher.
 	record, draining, err := do(ctx, switcher.Request{
 		Services: r.Services, To: r.To, Force: r.Force, Reason: r.Reason, Actor: by, Wait: r.Wait,
 	})
-	d.logRecord(record, err)
 	if err != nil {
 		return record, err
 	}
@@ -47,16 +43,12 @@ func (d *daemon) move(ctx context.Context, r control.SwitchRequest, by switcher.
 
 // Hold makes requests wait.
 func (d *daemon) Hold(ctx context.Context, r control.HoldRequest, by switcher.Actor) (switcher.Record, error) {
-	record, err := d.switcher.Hold(ctx, switcher.Request{Services: r.Services, Reason: r.Reason, Actor: by})
-	d.logRecord(record, err)
-	return record, err
+	return d.switcher.Hold(ctx, switcher.Request{Services: r.Services, Reason: r.Reason, Actor: by})
 }
 
 // ReleaseHold lets them go.
 func (d *daemon) ReleaseHold(ctx context.Context, r control.HoldRequest, by switcher.Actor) (switcher.Record, error) {
-	record, err := d.switcher.ReleaseHold(ctx, switcher.Request{Services: r.Services, Reason: r.Reason, Actor: by})
-	d.logRecord(record, err)
-	return record, err
+	return d.switcher.ReleaseHold(ctx, switcher.Request{Services: r.Services, Reason: r.Reason, Actor: by})
 }
 
 // Abort stops the running operation if its swap has not begun.
@@ -81,29 +73,4 @@ func (d *daemon) History(limit int) ([]switcher.Record, error) {
 // Events emits what happened after seq, and then what happens.
 func (d *daemon) Events(ctx context.Context, after uint64, emit func(switcher.Event) error) error {
 	return d.events.Subscribe(ctx, after, emit)
-}
-
-// logRecord writes one line for one operation.
-func (d *daemon) logRecord(r switcher.Record, err error) {
-	fields := []zap.Field{
-		zap.String("operation", r.ID),
-		zap.String("kind", string(r.Kind)),
-		zap.String("outcome", string(r.Outcome)),
-		zap.Any("moves", r.Moves),
-		zap.String("by", r.Actor.User),
-		zap.Uint32("uid", r.Actor.UID),
-		zap.String("reason", r.Reason),
-		zap.Bool("forced", r.Forced),
-		zap.Duration("probing", r.Probing),
-		zap.Duration("swap", r.Swap),
-		zap.Duration("took", r.Took),
-	}
-	switch {
-	case err == nil:
-		d.log.Info("operation ended", fields...)
-	case errors.Is(err, switcher.ErrNotSaved):
-		d.log.Error("operation failed; traffic is where it was", append(fields, zap.Error(err))...)
-	default:
-		d.log.Warn("operation not done; traffic is where it was", append(fields, zap.Error(err))...)
-	}
 }

@@ -73,9 +73,9 @@ func (d *daemon) reload(ctx context.Context, by switcher.Actor) (control.ConfigS
 		err = d.apply(ctx, by, cfg)
 	}
 	if err != nil {
-		d.config.reject(err)
 		d.publish("config", "error", "the new configuration was not taken, the old one goes on: "+err.Error())
 		d.log.Error("the new configuration was not taken, the old one goes on", zap.String("file", d.paths.Config), zap.Error(err))
+		d.config.reject(err)
 	}
 	_, status := d.config.status()
 	return status, err

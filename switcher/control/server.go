@@ -179,12 +179,20 @@ func (s *Server) guarded(do answer, c *call) (value any, err error) {
 	return do(c)
 }
 
-// record writes the audit line of a request that would change something.
+// record writes the audit line of a request that would change something: the
+// one line that the log has of an operation.
 func (s *Server) record(route Route, by switcher.Actor, rec switcher.Record, err error, took time.Duration) {
 	fields := []zap.Field{
 		zap.Uint32("uid", by.UID), zap.String("user", by.User), zap.Int32("pid", by.PID),
 		zap.String("command", by.Command), zap.String("route", route.Path),
 		zap.String("op", rec.ID), zap.String("outcome", outcome(rec, err)), zap.Duration("took", took),
+	}
+	if len(rec.Moves) > 0 {
+		fields = append(fields, zap.Any("moves", rec.Moves), zap.Bool("forced", rec.Forced),
+			zap.Duration("probing", rec.Probing), zap.Duration("swap", rec.Swap), zap.Any("drain", rec.Drain))
+	}
+	if rec.Reason != "" {
+		fields = append(fields, zap.String("reason", rec.Reason))
 	}
 	if err != nil {
 		s.audit.Warn("refused or failed", append(fields, zap.Error(err))...)
