@@ -38,6 +38,7 @@ type exchange struct {
 	complete bool  // the whole request was written
 	sendErr  error // why sending ended the exchange: the client's fault, or the slot standing still
 
+	lastWrite atomic.Bool // nothing is left to read of the body, only to write
 	bodyGone  atomic.Bool // we closed the request's body, so its errors are ours
 	closeOnce sync.Once
 }

@@ -14,7 +14,8 @@ type pool struct {
 
 	mu      sync.Mutex
 	idle    []*slotConn // the youngest last
-	timer   *time.Timer // nil while no prune is due
+	timer   *time.Timer // runs prune; nil while nothing is due
+	due     time.Time   // when it does
 	retired bool
 }
 
@@ -55,8 +56,7 @@ func (p *pool) put(c *slotConn) {
 }
 
 func (p *pool) keep(c *slotConn) bool {
-	left := c.idleFor(p.idleLimit)
-	if left <= 0 {
+	if c.idleFor(p.idleLimit) <= 0 {
 		return false
 	}
 	p.mu.Lock()
@@ -65,20 +65,30 @@ func (p *pool) keep(c *slotConn) bool {
 		return false
 	}
 	p.idle = append(p.idle, c)
-	if p.timer == nil {
-		p.timer = time.AfterFunc(left, p.prune)
-	}
+	p.arm(c.expiry)
 	return true
 }
 
+// arm sees to it that prune runs at the given time or before. p.mu must be held.
+func (p *pool) arm(at time.Time) {
+	switch {
+	case p.timer == nil:
+		p.timer = time.AfterFunc(time.Until(at), p.prune)
+	case at.Before(p.due):
+		p.timer.Reset(time.Until(at))
+	default:
+		return
+	}
+	p.due = at
+}
+
 // prune closes what has been idle for too long and comes back when the next
-// connection is due. A connection that is put meanwhile with a shorter limit
-// may outlive it here until then; get looks at the limit itself.
+// connection is due.
 func (p *pool) prune() {
 	now := time.Now()
-	var next time.Time
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.timer = nil
 	kept := p.idle[:0]
 	for _, c := range p.idle {
 		if !now.Before(c.expiry) {
@@ -86,15 +96,10 @@ func (p *pool) prune() {
 			continue
 		}
 		kept = append(kept, c)
-		if next.IsZero() || c.expiry.Before(next) {
-			next = c.expiry
-		}
+		p.arm(c.expiry)
 	}
 	clear(p.idle[len(kept):])
-	p.idle, p.timer = kept, nil
-	if len(kept) > 0 {
-		p.timer = time.AfterFunc(next.Sub(now), p.prune)
-	}
+	p.idle = kept
 }
 
 // retire closes the idle connections and keeps no further one.

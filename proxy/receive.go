@@ -29,7 +29,7 @@ func (x *exchange) askFirst() (*http.Response, error) {
 	}
 	x.head.Reset()
 	for {
-		x.c.SetReadDeadline(time.Now().Add(continueWait)) //nolint:errcheck // the read tells
+		x.c.SetReadDeadline(time.Now().Add(x.t.continueWait)) //nolint:errcheck // the read tells
 		if _, err := x.c.br.Peek(1); isTimeout(err) {
 			x.c.readErr = nil
 			x.c.SetReadDeadline(time.Time{}) //nolint:errcheck // the read tells

@@ -14,6 +14,9 @@ const (
 	smallBody = 16 << 10
 	// copySize is how much of a body is read at once.
 	copySize = 32 << 10
+	// lastWriteWait is how long a connection whose answer is complete waits for
+	// the last write of its request to return, which it has all but done.
+	lastWriteWait = 50 * time.Millisecond
 )
 
 // errBodyShort is a request whose body ended before the length that its head
@@ -100,6 +103,7 @@ func (x *exchange) sendSized(b []byte) error {
 		if err != nil {
 			return err
 		}
+		x.lastWrite.Store(x.left == 0)
 		if err := x.write(b[:n]); err != nil {
 			return err
 		}
@@ -129,6 +133,7 @@ func (x *exchange) sendLastChunk() error {
 	if err != nil {
 		return x.giveUp(&clientBodyError{err})
 	}
+	x.lastWrite.Store(true)
 	return x.write(last)
 }
 
@@ -180,7 +185,12 @@ func (x *exchange) sentAll(err error) {
 
 // wasSent reports whether the whole request is out and nobody writes any more.
 func (x *exchange) wasSent() bool {
-	if x.sent != nil {
+	switch {
+	case x.sent == nil:
+	case x.lastWrite.Load():
+		x.c.SetWriteDeadline(time.Now().Add(lastWriteWait)) //nolint:errcheck // the write tells
+		<-x.sent
+	default:
 		select {
 		case <-x.sent:
 		default:

@@ -20,6 +20,7 @@ type transport struct {
 	connectTimeout time.Duration
 	headerTimeout  time.Duration
 	stall          time.Duration
+	continueWait   time.Duration
 	onConnectError func(service, slot string, err error)
 
 	pool    pool
@@ -41,6 +42,7 @@ func newTransport(s *Service, slot string, onConnectError func(service, slot str
 		connectTimeout: s.ConnectTimeout,
 		headerTimeout:  s.ResponseHeaderTimeout,
 		stall:          s.StreamIdleTimeout,
+		continueWait:   continueWait,
 		onConnectError: onConnectError,
 		pool:           pool{maxIdle: s.MaxIdleSlotConns, idleLimit: s.SlotIdleTimeout},
 		buffers:        sync.Pool{New: func() any { return new(bytes.Buffer) }},
