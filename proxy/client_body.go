@@ -57,6 +57,7 @@ func (b *clientBody) endRead(n int, err error) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.reading = false
+	b.progress.waited()
 	b.n += int64(n)
 	switch {
 	case b.limit > 0 && b.n > b.limit:
@@ -131,10 +132,14 @@ func dropForbiddenTrailers(h http.Header) {
 
 // progress renews a deadline as bytes move, so that it bounds a wait and never a
 // total. To be cheap it sets the deadline a little late and not every time.
+//
+// HTTP/2 is different: net/http breaks a stream when its deadline passes, also
+// while nobody waits. There the deadline is set for each wait and taken back.
 type progress struct {
-	span time.Duration // 0 means no bound
-	set  func(time.Time) error
-	last time.Time // when the deadline was set
+	span  time.Duration // 0 means no bound
+	http2 bool
+	set   func(time.Time) error
+	last  time.Time // when the deadline was set
 }
 
 // renew grants the full span from now.
@@ -143,7 +148,7 @@ func (p *progress) renew() {
 		return
 	}
 	now := time.Now()
-	if !p.last.IsZero() && now.Sub(p.last) < p.slack() {
+	if !p.http2 && !p.last.IsZero() && now.Sub(p.last) < p.slack() {
 		return
 	}
 	p.last = now
@@ -151,6 +156,13 @@ func (p *progress) renew() {
 }
 
 func (p *progress) slack() time.Duration { return p.span / 8 }
+
+// waited says that the wait is over for now.
+func (p *progress) waited() {
+	if p.http2 && p.span > 0 && !p.over() {
+		p.set(time.Time{}) //nolint:errcheck // where there are no deadlines there is no bound
+	}
+}
 
 // over reports whether the granted time has passed.
 func (p *progress) over() bool {

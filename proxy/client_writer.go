@@ -20,6 +20,7 @@ type clientWriter struct {
 	firstByte time.Time
 	n         int64 // bytes of the body
 	err       error // why writing failed
+	late      bool  // it was that the client took too long
 }
 
 // Unwrap lets [http.ResponseController] reach the connection.
@@ -45,6 +46,7 @@ func (w *clientWriter) WriteHeader(status int) {
 		}
 	}
 	w.ResponseWriter.WriteHeader(status)
+	w.progress.waited()
 }
 
 func (w *clientWriter) Write(p []byte) (int, error) {
@@ -63,8 +65,12 @@ func (w *clientWriter) FlushError() error {
 	return err
 }
 
+// note keeps the first error; what comes too late is a timeout, whatever the
+// protocol makes of it.
 func (w *clientWriter) note(err error) {
-	if w.err == nil {
+	if err != nil && w.err == nil {
 		w.err = err
+		w.late = isTimeout(err) || w.progress.over()
 	}
+	w.progress.waited()
 }

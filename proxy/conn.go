@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -57,7 +58,10 @@ const lingerTime = 2 * time.Second
 // http2Start is how only the preface of HTTP/2 begins (RFC 9113, section 3.4).
 const http2Start = "PRI"
 
-var errClientReset = &net.OpError{Op: "read", Net: "client", Err: syscall.ECONNRESET}
+var (
+	errClientLeft        = errors.New("the client has left")
+	errClientReset error = &net.OpError{Op: "read", Net: "client", Err: syscall.ECONNRESET}
+)
 
 func newClientConn(nc net.Conn, s *serving) *clientConn {
 	c := &clientConn{Conn: nc, server: s, halfCloseTime: s.opts.HalfCloseGrace}
@@ -153,11 +157,51 @@ func (c *clientConn) withhold() error {
 	}
 }
 
+// watch returns a context that ends with errClientLeft when the client leaves
+// while nobody reads from the connection. stop must be called before anybody
+// does.
+func (c *clientConn) watch(parent context.Context) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	if c.raw == nil {
+		return ctx, func() { cancel(nil) }
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if c.awaitGone() {
+			cancel(errClientLeft)
+		}
+	}()
+	return ctx, func() {
+		c.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // it can only fail on a closed connection
+		<-done
+		c.SetReadDeadline(time.Time{}) //nolint:errcheck // it can only fail on a closed connection
+		cancel(nil)
+	}
+}
+
+// awaitGone blocks until the client has left or a deadline passes, and reports
+// which. What the client has sent stays unread.
+func (c *clientConn) awaitGone() bool {
+	err := c.raw.Read(func(fd uintptr) bool { return socketEvents(fd, unix.POLLRDHUP) != 0 })
+	if err != nil {
+		return false
+	}
+	err = c.withhold()
+	return err == errClientReset || err == io.EOF
+}
+
 // gone reports whether both directions of the socket are dead.
-func (c *clientConn) gone(fd uintptr) bool {
-	fds := [1]unix.PollFd{{Fd: int32(fd)}}
-	n, err := unix.Poll(fds[:], 0)
-	return err == nil && n == 1 && fds[0].Revents&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) != 0
+func (c *clientConn) gone(fd uintptr) bool { return socketEvents(fd, 0) != 0 }
+
+// socketEvents returns which of the wanted events, or of errors and hang-ups,
+// are pending.
+func socketEvents(fd uintptr, want int16) int16 {
+	fds := [1]unix.PollFd{{Fd: int32(fd), Events: want}}
+	if n, err := unix.Poll(fds[:], 0); n != 1 || err != nil {
+		return 0
+	}
+	return fds[0].Revents & (want | unix.POLLERR | unix.POLLHUP | unix.POLLNVAL)
 }
 
 func (c *clientConn) graceEnd() time.Time {

@@ -684,6 +684,37 @@ func TestAClientThatNeverReadsIsCutAndItsClaimReleased(t *testing.T) {
 	}
 }
 
+// A deadline of HTTP/2 breaks its stream even while nobody waits for anything.
+func TestAStreamMayBeSilentForLongerThanAClientMayBeSlow(t *testing.T) {
+	event, finish := make(chan struct{}), make(chan struct{})
+	slot := startHandler(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		io.WriteString(w, ": hello\n\n") //nolint:errcheck // the client tells
+		w.(http.Flusher).Flush()
+		<-event
+		io.WriteString(w, "data: 1\n\n") //nolint:errcheck // the client tells
+		<-finish
+	})
+	const span = 30 * time.Millisecond
+	for _, http2 := range []bool{false, true} {
+		f := startFront(t, slot, func(o *frontOptions) { o.service.ProgressTimeout = span })
+		req, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+f.addr, strings.NewReader("body"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := newClient(t, http2).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(4*span, func() { event <- struct{}{}; finish <- struct{}{} })
+		b, err := io.ReadAll(res.Body)
+		if err != nil || string(b) != ": hello\n\ndata: 1\n\n" {
+			t.Errorf("http2 %v: %q, %v", http2, b, err)
+		}
+		res.Body.Close()
+	}
+}
+
 // Trap 1, golang/go#19943, #22158: net/http's transport answers a POST 502 when
 // the slot has closed the idle connection that it picks.
 func TestASlotThatClosesIdleConnectionsCostsNoRequest(t *testing.T) {

@@ -47,7 +47,7 @@ func newRelay(f *forwarder, service string, w http.ResponseWriter, r *http.Reque
 	x.w = clientWriter{
 		ResponseWriter: w, http10: !r.ProtoAtLeast(1, 1),
 		flush:    control.Flush,
-		progress: progress{set: control.SetWriteDeadline},
+		progress: progress{set: control.SetWriteDeadline, http2: r.ProtoMajor == 2},
 		ends:     x.lastOnConn,
 	}
 	if r.ProtoMajor == 1 {
@@ -59,9 +59,17 @@ func newRelay(f *forwarder, service string, w http.ResponseWriter, r *http.Reque
 	return x
 }
 
-// take claims the target.
+// take claims the target. net/http notices that a client has left only when it
+// has read the whole request, so while a request with a body is held somebody
+// else must look.
 func (x *relay) take() error {
-	c, err := x.f.proxy.claim(x.r.Context(), x.service)
+	ctx := x.r.Context()
+	if x.conn != nil && x.r.ProtoMajor == 1 && x.r.ContentLength != 0 && x.f.proxy.held(x.service) {
+		watched, stop := x.conn.watch(ctx)
+		defer stop()
+		ctx = watched
+	}
+	c, err := x.f.proxy.claim(ctx, x.service)
 	if err != nil {
 		return err
 	}
@@ -95,7 +103,10 @@ func (x *relay) prepareBody(s *Service) {
 	}
 	x.body = &clientBody{
 		src: x.r.Body, limit: s.MaxBodyBytes, length: x.r.ContentLength, trailer: x.r.Trailer,
-		progress: progress{span: s.ProgressTimeout, set: http.NewResponseController(x.w.ResponseWriter).SetReadDeadline},
+		progress: progress{
+			span: s.ProgressTimeout, http2: x.r.ProtoMajor == 2,
+			set: http.NewResponseController(x.w.ResponseWriter).SetReadDeadline,
+		},
 	}
 }
 
@@ -138,7 +149,7 @@ func (x *relay) classify(err error) cause {
 		return causeHeldTooLong
 	case context.Cause(x.r.Context()) == errShutdown:
 		return causeShuttingDown
-	case x.r.Context().Err() != nil:
+	case x.r.Context().Err() != nil, errors.Is(err, errClientLeft):
 		return x.clientLeft()
 	case errors.As(err, &slot):
 		return slot.cause
@@ -212,19 +223,13 @@ func (x *relay) aborted(v any) {
 		x.f.logPanic(x, v)
 		x.cause = causeInternal
 	case x.cause != "":
+	case x.w.late:
+		x.cause, x.err = causeClientTooSlow, x.w.err
 	case x.w.err != nil:
-		x.cause, x.err = writeCause(x.w.err), x.w.err
+		x.cause, x.err = causeClientGone, x.w.err
 	default:
 		x.cause = causeInternal
 	}
-}
-
-// writeCause tells what a failed write to the client means.
-func writeCause(err error) cause {
-	if isTimeout(err) {
-		return causeClientTooSlow
-	}
-	return causeClientGone
 }
 
 // settle counts the request and releases its claim.
