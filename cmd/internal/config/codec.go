@@ -153,6 +153,10 @@ func (p *Peers) add(text string) error {
 func (p Peers) strings() []string {
 	var all []string
 	for _, n := range p.Networks {
+		if n.IsSingleIP() {
+			all = append(all, n.Addr().String())
+			continue
+		}
 		all = append(all, n.String())
 	}
 	if p.Unix {
