@@ -1,6 +1,7 @@
 package switcher
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"maps"
@@ -35,11 +36,25 @@ func newMemDisk(f *faults) *memDisk {
 // leave: the first k of the name changes, and of unsynced bytes none, half or
 // all.
 func (d *memDisk) powerCuts(f *faults, test func(*memDisk)) {
+	tears := 1
+	if d.unsynced() {
+		tears = 3
+	}
 	for k := range len(d.pending) + 1 {
-		for tear := range 3 {
+		for tear := range tears {
 			test(d.after(f, k, tear))
 		}
 	}
+}
+
+// unsynced reports whether any bytes would be lost at all.
+func (d *memDisk) unsynced() bool {
+	for _, n := range d.live {
+		if !bytes.Equal(n.data, n.synced) {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *memDisk) after(f *faults, changes, tear int) *memDisk {

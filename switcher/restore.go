@@ -88,13 +88,25 @@ func replay(st *State, newestFirst []Record) int {
 	return n
 }
 
+// movesFromHere is what is left of recorded moves. They begin where the state
+// is, since records may be missing in between.
+func (s State) movesFromHere(recorded []Move) []Move {
+	var moves []Move
+	for _, m := range recorded {
+		if from := s.Services[m.Service].Active; from != m.To {
+			moves = append(moves, Move{Service: m.Service, From: from, To: m.To})
+		}
+	}
+	return moves
+}
+
 // redo makes of the state what a recorded operation made of it.
 func (s State) redo(r Record) {
 	if r.Outcome != Done {
 		return
 	}
 	at := r.Started.Add(r.Took)
-	s.move(r.Moves, r.Kind, r.Generation, at)
+	s.move(s.movesFromHere(r.Moves), r.Kind, r.Generation, at)
 	for _, name := range r.Services {
 		svc, known := s.Services[name]
 		switch {
