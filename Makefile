@@ -64,6 +64,7 @@ install: build
 	install -Dm644 systemd/units/charactier-proxy.service systemd/units/charactier-proxy.socket \
 		systemd/units/charactier-proxy-control.socket -t $(DESTDIR)/etc/systemd/system
 	install -Dm644 systemd/units/sysusers.d/charactier-proxy.conf -t $(DESTDIR)/etc/sysusers.d
+	install -Dm644 systemd/units/tmpfiles.d/charactier-proxy.conf -t $(DESTDIR)/etc/tmpfiles.d
 
 clean:
 	rm -rf bin
