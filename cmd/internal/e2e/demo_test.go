@@ -18,6 +18,9 @@ import (
 // leaves behind can be seen.
 func demo(t *testing.T, ctl string, args ...string) (cmd *exec.Cmd, tmp string) {
 	t.Helper()
+	if err := dependOnSources(); err != nil {
+		t.Fatal(err)
+	}
 	tmp = shortDir(t)
 	cmd = exec.Command(ctl, append([]string{"demo"}, args...)...)
 	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)

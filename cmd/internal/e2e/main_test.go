@@ -9,9 +9,11 @@ package e2e
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 )
 
@@ -45,6 +47,24 @@ func build(dir string) (binaries, error) {
 	}
 	return b, goBuild(b.ctl, "charactier-proxy/cmd/charactier-proxyctl")
 }
+
+// dependOnSources makes go test run a test again, instead of repeating a
+// remembered result, once a source of the programs has changed: go test knows
+// what a test looked at, but not what it built. Every test that runs one of the
+// programs must call it, as start does.
+var dependOnSources = sync.OnceValue(func() error {
+	return filepath.WalkDir("../../..", func(path string, _ fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case filepath.Base(path) == "node_modules" || filepath.Base(path) == ".git":
+			return filepath.SkipDir
+		case filepath.Ext(path) == ".go":
+			_, err = os.Stat(path)
+		}
+		return err
+	})
+})
 
 func goBuild(to, pkg string, flags ...string) error {
 	cmd := exec.Command("go", append(append([]string{"build"}, flags...), "-o", to, pkg)...)

@@ -26,6 +26,9 @@ type process struct {
 
 func start(t *testing.T, name string, cmd *exec.Cmd) *process {
 	t.Helper()
+	if err := dependOnSources(); err != nil {
+		t.Fatal(err)
+	}
 	p := &process{t: t, name: name, cmd: cmd, log: filepath.Join(t.TempDir(), "output"), done: make(chan struct{})}
 	out, err := os.Create(p.log)
 	if err != nil {
