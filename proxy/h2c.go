@@ -94,7 +94,7 @@ func (x *h2cExchange) outgoing(req *http.Request) *http.Request {
 	out := req.WithContext(httptrace.WithClientTrace(x.ctx, trace))
 	switch {
 	case bodyFraming(req) != noBody:
-		out.Body = &watchedBody{ReadCloser: req.Body, x: x}
+		out.Body = &watchedBody{ReadCloser: req.Body, x: x, length: req.ContentLength}
 	case safeMethod(req.Method):
 		out.Body = nil
 		return out
@@ -134,7 +134,9 @@ type h2StreamReset struct {
 	Cause    error
 }
 
-func (e h2StreamReset) Error() string { return fmt.Sprintf("stream %d reset: code %d", e.StreamID, e.Code) }
+func (e h2StreamReset) Error() string {
+	return fmt.Sprintf("stream %d reset: code %d", e.StreamID, e.Code)
+}
 
 // fault is [exchange.fault] and [ioError] for what net/http reports.
 func (x *h2cExchange) fault(op string, late cause, err error) error {
@@ -159,15 +161,22 @@ func (x *h2cExchange) fault(op string, late cause, err error) error {
 	return &slotError{cause: causeProtocol, op: op, err: err}
 }
 
-// watchedBody is a request's body that tells its exchange of a failed read.
+// watchedBody is a request's body that tells its exchange of what the client
+// did wrong. net/http would end a body that is too short as if it were whole.
 type watchedBody struct {
 	io.ReadCloser
 	x      *h2cExchange
+	length int64 // 0 means unknown
+	n      int64
 	closed atomic.Bool
 }
 
 func (b *watchedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
+	b.n += int64(n)
+	if err == io.EOF && b.n < b.length {
+		err = errBodyShort
+	}
 	if err != nil && err != io.EOF && !b.closed.Load() {
 		b.x.clientFailed(err)
 	}
@@ -205,4 +214,3 @@ func (b *h2cBody) Close() error {
 	b.x.end()
 	return err
 }
-

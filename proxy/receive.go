@@ -82,12 +82,9 @@ func (x *exchange) readHead() (*http.Response, error) {
 	if x.infos == 0 {
 		x.traceFirstByte()
 	}
-	res, err := http.ReadResponse(x.c.br, x.req)
+	res, err := readAnswer(x.c, x.req)
 	if err != nil {
 		return nil, x.readFault("waiting for the answer", causeHeaderTimeout, err)
-	}
-	if res.StatusCode < 100 || res.ProtoMajor != 1 {
-		return nil, badAnswer(fmt.Errorf("status line %q", res.Proto+" "+res.Status))
 	}
 	return res, nil
 }
@@ -138,7 +135,7 @@ func (x *exchange) deliver(res *http.Response) (*http.Response, error) {
 	x.answered = true
 	x.c.SetReadDeadline(time.Time{}) //nolint:errcheck // the read tells
 	x.mu.Unlock()
-	x.c.headLeft = -1
+	x.c.headLeft, x.c.inBody = -1, true
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return x.switchProtocols(res)
 	}
@@ -158,7 +155,7 @@ func (x *exchange) switchProtocols(res *http.Response) (*http.Response, error) {
 	case !x.wasSent():
 		return nil, badAnswer(errors.New("101 before the request was complete"))
 	}
-	x.c.stall = 0
+	x.c.inBody = false
 	x.c.SetDeadline(time.Time{}) //nolint:errcheck // the read tells
 	res.Body = &tunnel{x}
 	return res, nil

@@ -41,6 +41,7 @@ type slotConn struct {
 	heard    int64         // bytes of the answer taken from it
 	heardAt  time.Time     // when the first of them came
 	headLeft int64         // how many more a head may take; negative outside heads
+	inBody   bool          // the answer's head is in, so the stall limit bounds reads
 	stall    time.Duration // the longest wait for the next bytes of a body; 0 means no bound
 	readErr  error         // what ended reading, as opposed to what could not be parsed
 	named    time.Duration // the idle limit that the slot named; negative means it named none
@@ -72,7 +73,7 @@ func newSlotConn(nc net.Conn) (*slotConn, error) {
 // begin makes c ready for one exchange.
 func (c *slotConn) begin(stall time.Duration) {
 	c.wrote, c.heard, c.heardAt, c.readErr = 0, 0, time.Time{}, nil
-	c.headLeft, c.stall, c.named = maxHead, stall, -1
+	c.headLeft, c.inBody, c.stall, c.named = maxHead, false, stall, -1
 	c.Conn.SetDeadline(time.Time{}) //nolint:errcheck // a closed connection shows when it is used
 }
 
@@ -101,7 +102,8 @@ func (c *slotConn) Read(b []byte) (int, error) {
 		return 0, errHeadTooLarge
 	case c.headLeft > 0:
 		b = b[:min(int64(len(b)), c.headLeft)]
-	case c.stall > 0:
+	}
+	if c.inBody && c.stall > 0 {
 		c.Conn.SetReadDeadline(time.Now().Add(c.stall)) //nolint:errcheck // the read tells
 	}
 	n, err := c.Conn.Read(b)
