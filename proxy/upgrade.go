@@ -160,30 +160,29 @@ func (u *upgraded) run(ctx context.Context, head, early []byte) (cause, error) {
 	stop := context.AfterFunc(ctx, func() { u.cut(causeShuttingDown, context.Cause(ctx)) })
 	defer stop()
 	u.watchIdle()
+	if _, err := u.client.Write(head); err != nil {
+		u.clientFailed(err)
+	}
 	var slotDone sync.WaitGroup
 	slotDone.Go(func() {
-		u.copy(direction{u.client, u.slot, head, &u.out, u.clientFailed, u.slotFailed})
+		u.copy(direction{u.client, u.slot, &u.out, u.clientFailed, u.slotFailed})
 	})
-	u.copy(direction{u.slot, u.client, early, &u.in, u.slotFailed, u.clientFailed})
+	fromClient := io.MultiReader(bytes.NewReader(early), u.client)
+	u.copy(direction{u.slot, fromClient, &u.in, u.slotFailed, u.clientFailed})
 	slotDone.Wait()
 	u.cut("", nil)
 	return u.cause, u.err
 }
 
-// direction is one half of a tunnel. First is due before what src says, and not
-// counted where it is ours.
+// direction is one half of a tunnel.
 type direction struct {
-	dst, src             duplex
-	first                []byte
+	dst                  duplex
+	src                  io.Reader
 	count                *atomic.Int64
 	dstFailed, srcFailed func(error)
 }
 
 func (u *upgraded) copy(d direction) {
-	if _, err := d.dst.Write(d.first); err != nil {
-		d.dstFailed(err)
-		return
-	}
 	b := u.buffers.Get()
 	defer u.buffers.Put(b)
 	for {
