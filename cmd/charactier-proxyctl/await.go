@@ -47,6 +47,7 @@ func (e *env) await(ctx context.Context, c *control.Client, kind switcher.Kind,
 				return switcher.Record{}, e.leave()
 			}
 			stopping = true
+			e.notef("stopping; press Ctrl-C again to leave without the answer")
 			aborts = start(func() (switcher.Record, error) { return e.abortOwn(ctx, c, kind) })
 		case a := <-aborts:
 			progress.clear()
@@ -110,16 +111,14 @@ func (e *env) abortOwn(ctx context.Context, c *control.Client, kind switcher.Kin
 
 func (e *env) own(a switcher.Actor) bool { return int(a.PID) == e.pid && int(a.UID) == e.uid }
 
-// aborting tells what came of the first signal.
+// aborting tells what came of the first signal, unless the answer will.
 func (e *env) aborting(err error) {
-	const again = "press Ctrl-C again to leave without the answer"
 	switch {
 	case errors.Is(err, errAborting):
-		e.notef("aborting; %s", again)
 	case errors.Is(err, switcher.ErrNothingToAbort):
-		e.notef("too late to abort, waiting for the answer; %s", again)
+		e.notef("too late to abort; waiting for the answer")
 	default:
-		e.notef("asking to abort: %s; %s", clean(err.Error()), again)
+		e.notef("asking to abort: %s; waiting for the answer", clean(err.Error()))
 	}
 }
 

@@ -12,6 +12,9 @@ func newCompletionCmd(e *env) *cobra.Command {
   charactier-proxyctl completion zsh > "${fpath[1]}/_charactier-proxyctl"
   charactier-proxyctl completion fish > ~/.config/fish/completions/charactier-proxyctl.fish`,
 		ValidArgs: []string{"bash", "zsh", "fish"},
+
+		DisableFlagsInUseLine: true,
+
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usagef("", "completion takes one shell: bash, zsh or fish")

@@ -16,6 +16,8 @@ func newConfigCmd(e *env) *cobra.Command {
 		Short: "Check a configuration file",
 		Args:  noUnknownVerb,
 		RunE:  showHelp,
+
+		DisableFlagsInUseLine: true,
 	}
 	cmd.AddCommand(newConfigCheckCmd(e))
 	return cmd
@@ -41,7 +43,7 @@ func newConfigCheckCmd(e *env) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "check [FILE]",
-		Short: "Say whether the daemon would take a file, and all that is wrong with it",
+		Short: "Say whether a file is valid, and all that is wrong with it",
 		Long: `Without FILE the daemon's own is checked (--config). The daemon is not asked and
 nothing is changed. The exit code is 0 if the file is valid and 2 if not.`,
 		Example: `  charactier-proxyctl config check

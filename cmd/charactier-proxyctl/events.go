@@ -127,9 +127,8 @@ func (e *env) eventLine(ev switcher.Event) string {
 	if ev.Slot != "" {
 		where += " " + e.slot(ev.Slot)
 	}
-	line := fmt.Sprintf("%s  %s  %-8s", clock(ev.Time), level, clean(ev.Kind))
 	if where != "" {
-		line += "  " + where + ":"
+		where += ": "
 	}
-	return line + " " + clean(ev.Text)
+	return fmt.Sprintf("%s  %s  %-8s  %s%s", clock(ev.Time), level, clean(ev.Kind), where, clean(ev.Text))
 }

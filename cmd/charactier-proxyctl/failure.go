@@ -69,10 +69,8 @@ func (e *env) hint(ctx context.Context, r switcher.Record, err error) string {
 		return program + " status shows it, " + program + " abort stops it before its swap"
 	case errors.Is(err, switcher.ErrUnhealthy):
 		return e.unhealthyHint(ctx, r)
-	case errors.Is(err, switcher.ErrUnknownService):
-		return e.servicesHint(ctx)
 	case errors.Is(err, switcher.ErrNothingToRollBack):
-		return program + " history shows what was done; switch blue or switch green goes to a slot by name"
+		return program + " history shows what was done"
 	case errors.Is(err, switcher.ErrNotSaved):
 		return "df -h " + e.paths().StateDir
 	case errors.Is(err, switcher.ErrNothingToAbort):
@@ -113,13 +111,4 @@ func (e *env) unhealthyHint(ctx context.Context, r switcher.Record) string {
 		return "systemctl status " + strings.Join(wanted, " ")
 	}
 	return program + " status"
-}
-
-func (e *env) servicesHint(ctx context.Context) string {
-	ctx, cancel := context.WithTimeout(ctx, hintTime)
-	defer cancel()
-	if names := e.serviceNames(ctx); len(names) > 0 {
-		return "there is " + strings.Join(names, ", ")
-	}
-	return program + " status lists the services"
 }

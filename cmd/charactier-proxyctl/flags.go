@@ -22,7 +22,7 @@ func (c *common) jsonFlag(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&c.json, "json", false, "print JSON")
 }
 
-const serviceHelp = "only the service `NAME`; may be repeated (default all)"
+const serviceHelp = "only the service `NAME`; repeatable (default all)"
 
 // changeFlags are those of every verb that changes something.
 func (c *common) changeFlags(e *env, cmd *cobra.Command) {

@@ -24,6 +24,12 @@ func (e *env) dur(d time.Duration) string {
 	return span(d)
 }
 
+// brief is a long time in its largest unit: 12 min.
+func brief(d time.Duration) string {
+	words := strings.SplitN(span(d), " ", 3)
+	return words[0] + " " + words[1]
+}
+
 // span is a long time in its two largest units: 42 s, 5 min 3 s, 2 h 5 min,
 // 3 d 4 h.
 func span(d time.Duration) string {

@@ -95,7 +95,7 @@ func rootHelp(root *cobra.Command) string {
 		{"--config FILE", paths.EnvConfig, paths.SystemConfig},
 		{"--state-dir DIR", paths.EnvStateDir, paths.SystemStateDir},
 	} {
-		fmt.Fprintf(&b, "  %-16s  %-27s  %s\n", f.flag, f.variable, f.preset)
+		fmt.Fprintf(&b, "  %-15s  %-26s %s\n", f.flag, f.variable, f.preset)
 	}
 	fmt.Fprintf(&b, "\nExit codes:\n")
 	for _, x := range control.ExitMeanings() {
@@ -107,6 +107,6 @@ func rootHelp(root *cobra.Command) string {
 
 func listVerb(b *strings.Builder, verb *cobra.Command) {
 	if verb.IsAvailableCommand() {
-		fmt.Fprintf(b, "  %-13s  %s\n", verb.Name(), verb.Short)
+		fmt.Fprintf(b, "  %-12s  %s\n", verb.Name(), verb.Short)
 	}
 }

@@ -43,12 +43,12 @@ func newHistoryCmd(e *env) *cobra.Command {
 	return cmd
 }
 
-// recordText is one operation: a line, and one more each for its reason and
-// its error.
+// recordText is one operation: a line, and one more each for its reason, its
+// error and its warning.
 func (e *env) recordText(r switcher.Record) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  %s  %s\n", clock(r.Started), e.outcome(r.Outcome), e.recordLine(r))
-	for _, more := range []struct{ name, text string }{{"reason", r.Reason}, {"error", r.Error}} {
+	for _, more := range []struct{ name, text string }{{"reason", r.Reason}, {"error", r.Error}, {"warning", r.Warning}} {
 		if more.text != "" {
 			fmt.Fprintf(&b, "%21s%s: %s\n", "", more.name, clean(more.text))
 		}

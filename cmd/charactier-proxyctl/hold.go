@@ -13,8 +13,8 @@ func newHoldCmd(e *env) *cobra.Command {
 		Use:   "hold",
 		Short: "Make requests wait instead of reaching a slot",
 		Long: `Requests that come in are kept waiting, within the bounds that the configuration
-sets (hold); beyond them they are answered 503. What is under way goes on. A hold
-outlives a restart of the daemon; only release-hold ends it.`,
+sets (hold); beyond them they are answered 503. What is under way goes on. A
+hold outlives a restart of the daemon; only release-hold ends it.`,
 		Example: `  charactier-proxyctl hold --service backend --reason "database migration"
   charactier-proxyctl release-hold`,
 		Args: noArgs,

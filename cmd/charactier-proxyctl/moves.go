@@ -68,7 +68,7 @@ func (e *env) movesText(moves []switcher.Move, services []string) string {
 	var parts []string
 	for _, m := range moves {
 		part := fmt.Sprintf("%s %s -> %s", clean(m.Service), e.slot(m.From), e.slot(m.To))
-		if m.From == m.To {
+		if m.From == m.To || m.From == "" {
 			part = fmt.Sprintf("%s on %s", clean(m.Service), e.slot(m.To))
 		}
 		parts = append(parts, part)

@@ -42,10 +42,19 @@ func newRootCmd(e *env) *cobra.Command {
 		newConfigCmd(e), newDemoCmd(e), newCompletionCmd(e),
 	)
 	root.SetHelpCommand(newHelpCmd())
-	for _, verb := range root.Commands() {
-		verb.Flags().SortFlags = false
-	}
+	tidyFlags(root)
 	return root
+}
+
+// tidyFlags lists flags in the order in which they were defined, and does not
+// list --help in the help.
+func tidyFlags(cmd *cobra.Command) {
+	cmd.InitDefaultHelpFlag()
+	cmd.Flags().Lookup("help").Hidden = true
+	cmd.Flags().SortFlags = false
+	for _, verb := range cmd.Commands() {
+		tidyFlags(verb)
+	}
 }
 
 func globalFlags(fs *pflag.FlagSet, f *paths.Flags) {

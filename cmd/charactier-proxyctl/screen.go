@@ -24,11 +24,24 @@ func chosen(all []control.ServiceStatus, names []string) ([]control.ServiceStatu
 	for _, name := range names {
 		i := slices.IndexFunc(all, func(s control.ServiceStatus) bool { return s.Name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("%w %q", switcher.ErrUnknownService, name)
+			return nil, unknownService(name, all)
 		}
 		some = append(some, all[i])
 	}
 	return some, nil
+}
+
+// unknownService is a mistake on the command line, so it is said as one.
+func unknownService(name string, all []control.ServiceStatus) error {
+	var names []string
+	for _, s := range all {
+		names = append(names, s.Name)
+	}
+	hint := "there is " + list(names)
+	if near := nearest(name, names); near != "" {
+		hint = "did you mean " + clean(near) + "?"
+	}
+	return usagef(hint, "unknown service %q", name)
 }
 
 // statusText is the status on one screen, made for 80 columns.
@@ -42,7 +55,7 @@ func (e *env) statusText(s control.Status) string {
 	if notes := e.statusNotes(s); len(notes) > 0 {
 		b.WriteByte('\n')
 		for _, n := range notes {
-			e.writeLine(&b, "%s", n)
+			e.writeText(&b, "%s", n)
 		}
 	}
 	return b.String()
@@ -56,11 +69,20 @@ func configName(path string) string {
 	return clean(path)
 }
 
-// columns are the heads of the table of slots, right-aligned but for health.
-const slotFormat = "%s %-7s %s %8s %7s %7s %8s %8s %7s"
+// The table of slots is 79 columns wide: an arrow, the name, its health, and
+// the numbers, which are right-aligned.
+const (
+	slotFormat  = "%s %s %s %8s %7s %7s %7s %7s %6s"
+	nameWidth   = 6
+	healthWidth = 20
+	underName   = "           " // where the lines below a slot begin
+)
 
 func (e *env) writeService(b *strings.Builder, s control.ServiceStatus) {
-	line := fmt.Sprintf("%s  on %s for %s", e.paint(bold, clean(s.Name)), e.slot(s.Active), e.ago(s.Since))
+	line := fmt.Sprintf("%s  on %s", e.paint(bold, clean(s.Name)), e.slot(s.Active))
+	if !s.Since.IsZero() {
+		line += " for " + e.ago(s.Since)
+	}
 	switch {
 	case s.RolledBack:
 		line += fmt.Sprintf(", rolled back from %s", e.slot(s.Previous))
@@ -68,13 +90,13 @@ func (e *env) writeService(b *strings.Builder, s control.ServiceStatus) {
 		line += fmt.Sprintf(", %s before", e.slot(s.Previous))
 	}
 	e.writeLine(b, "%s, listens on %s", line, list(s.Listen))
-	e.writeLine(b, "%s", e.paint(dim, strings.TrimRight(fmt.Sprintf(slotFormat,
-		"   ", "SLOT", e.pad("HEALTH", 22), "REQUESTS", "STREAMS", "RATE", "P50", "P99", "ERRORS"), " ")))
+	e.writeLine(b, "%s", e.paint(dim, fmt.Sprintf(slotFormat, "   ", e.pad("SLOT", nameWidth), e.pad("HEALTH", healthWidth),
+		"REQUESTS", "STREAMS", "RATE", "P50", "P99", "ERRORS")))
 	for _, slot := range s.Slots {
 		e.writeSlot(b, slot)
 	}
 	if s.Held != nil {
-		e.writeLine(b, "    %s", e.heldText(s))
+		e.writeText(b, "    %s", e.heldText(s))
 	}
 }
 
@@ -83,23 +105,23 @@ func (e *env) writeSlot(b *strings.Builder, s control.SlotStatus) {
 	if s.Active {
 		arrow = " " + e.glyph("→ ", "->")
 	}
-	name := e.slot(s.Name) + strings.Repeat(" ", max(0, 7-len(s.Name)))
-	e.writeLine(b, slotFormat, arrow, name, e.pad(e.healthText(s.Health), 22), count(float64(s.InFlight)),
-		count(float64(s.Streams)), e.rate(s), e.latency(s, s.P50), e.latency(s, s.P99), count(float64(s.Errors)))
+	e.writeLine(b, slotFormat, arrow, e.pad(e.slot(s.Name), nameWidth), e.pad(e.healthText(s.Health), healthWidth),
+		count(float64(s.InFlight)), count(float64(s.Streams)), e.rate(s), e.latency(s, s.P50), e.latency(s, s.P99),
+		count(float64(s.Errors)))
 	place := clean(s.Address)
 	if s.Unit != "" {
 		place += "  " + clean(s.Unit)
 	}
-	e.writeLine(b, "            %s", e.paint(dim, place))
+	e.writeLine(b, underName+"%s", e.paint(dim, place))
 	if s.Health.Error != "" && s.Health.State != healthy {
-		e.writeLine(b, "            %s", e.paint(red, clean(s.Health.Error)))
+		e.writeText(b, underName+"%s", e.paint(red, clean(s.Health.Error)))
 	}
 	if s.Draining {
 		left := openText(switcher.DrainCount{OpenRequests: s.InFlight, OpenStreams: s.Streams})
-		e.writeLine(b, "            %s", e.paint(yellow, "draining: "+left+" left; do not stop it yet"))
+		e.writeText(b, underName+"%s", e.paint(yellow, "draining: "+left+" left; do not stop it yet"))
 	}
 	if causes := causesText(s.ByCause); causes != "" {
-		e.writeLine(b, "            %s", e.paint(dim, causes))
+		e.writeText(b, underName+"%s", e.paint(dim, causes))
 	}
 }
 
@@ -115,9 +137,9 @@ func (e *env) healthText(h control.HealthStatus) string {
 	text := e.paint(colour, sign+" "+clean(h.State))
 	switch {
 	case h.State != healthy && !h.Since.IsZero():
-		text += " for " + e.ago(h.Since)
-	case !h.Probed.IsZero():
-		text += " " + e.ago(h.Probed) + " ago"
+		text += ", " + brief(e.now().Sub(h.Since))
+	case h.State == healthy && !h.Probed.IsZero():
+		text += ", " + brief(e.now().Sub(h.Probed)) + " ago"
 	}
 	return text
 }
@@ -145,7 +167,7 @@ func causesText(byCause map[string]uint64) string {
 	if len(parts) == 0 {
 		return ""
 	}
-	return "answered for it: " + strings.Join(parts, ", ")
+	return "errors answered for it: " + strings.Join(parts, ", ")
 }
 
 func (e *env) heldText(s control.ServiceStatus) string {
@@ -182,8 +204,13 @@ func (e *env) statusNotes(s control.Status) []string {
 	return notes
 }
 
-// writeLine writes one line, cut at the terminal's edge so that a long error
-// does not break the table; elsewhere nothing is cut.
+// writeText writes one line, which the terminal may break.
+func (e *env) writeText(b *strings.Builder, format string, args ...any) {
+	fmt.Fprintf(b, format+"\n", args...)
+}
+
+// writeLine writes one line of a table, cut at the terminal's edge; elsewhere
+// nothing is cut.
 func (e *env) writeLine(b *strings.Builder, format string, args ...any) {
 	line := strings.TrimRight(fmt.Sprintf(format, args...), " ")
 	if e.isTerminal {

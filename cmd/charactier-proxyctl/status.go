@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"charactier-proxy/switcher"
 )
 
 type statusFlags struct {
@@ -24,9 +22,9 @@ func newStatusCmd(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show what is active, how healthy it is and what it does",
-		Long: `The arrow marks the active slot. RATE, P50 and P99 are over the last ten seconds,
-ERRORS since the daemon started. If the daemon does not answer, what its state
-file says is shown instead.`,
+		Long: `The arrow marks the active slot. RATE, P50 and P99 are over the last ten
+seconds, ERRORS since the daemon started. If the daemon does not answer, what
+its state file says is shown instead.`,
 		Example: `  charactier-proxyctl status
   charactier-proxyctl status --watch --interval 1s
   charactier-proxyctl status --json | jq -r '.services[] | "\(.name) \(.active)"'`,
@@ -57,18 +55,13 @@ func (e *env) showStatus(ctx context.Context, f *statusFlags) error {
 		status.Services, err = chosen(status.Services, f.services)
 	}
 	if err != nil {
-		return e.statusFailed(ctx, f, err)
+		return e.statusFailed(f, err)
 	}
 	if f.json {
 		return e.printJSON(status)
 	}
 	e.printf("%s", e.statusText(status))
 	return nil
-}
-
-func (e *env) statusFailed(ctx context.Context, f *statusFlags, err error) error {
-	err = e.failed(ctx, switcher.Record{}, err, f.json)
-	return err
 }
 
 // watchStatus draws the status until a signal comes.
@@ -93,12 +86,11 @@ func (e *env) draw(ctx context.Context, f *statusFlags) {
 	var screen bytes.Buffer
 	page := *e
 	page.stdout, page.stderr, page.errColour = &screen, &screen, e.colour
-	err := page.showStatus(ctx, f)
+	page.report(page.showStatus(ctx, f)) // what fails is on the screen, and tried again
 	e.warned = page.warned
 	if ctx.Err() != nil {
 		return
 	}
-	_ = err // it is on the screen, and the next drawing tries again
 	if !e.isTerminal {
 		e.printf("%s\n", screen.Bytes())
 		return

@@ -135,6 +135,9 @@ func (e *env) moved(r switcher.Record, f *moveFlags) error {
 		changed = true
 		e.printf("%s\n", e.moveLine(r, m))
 	}
+	if r.Warning != "" {
+		e.warnf("%s", clean(r.Warning))
+	}
 	if changed {
 		e.afterMove(r, f)
 	}

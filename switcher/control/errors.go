@@ -136,18 +136,14 @@ func (e *Error) Unwrap() error {
 	return ErrInternal
 }
 
-// AsError is err as it crosses the socket: itself if it did already. A record
-// without an ID is of an operation that never began and is left out.
+// AsError is err as it crosses the socket: its code, its
+// text and its hint. A record without an ID is of an operation that never began and is left out.
 func AsError(err error, rec switcher.Record) *Error {
-	var crossed *Error
-	if errors.As(err, &crossed) {
-		return crossed
-	}
-	e := &Error{Code: failureOf(err).code, Message: err.Error(), Next: hintOf(err)}
+	e := Error{Code: failureOf(err).code, Message: err.Error(), Next: hintOf(err)}
 	if rec.ID != "" {
 		e.Record = &rec
 	}
-	return e
+	return &e
 }
 
 func hintOf(err error) string {

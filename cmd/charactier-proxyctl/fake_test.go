@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"go.uber.org/zap"
+
+	"charactier-proxy/switcher"
+	"charactier-proxy/switcher/control"
+)
+
+// play is what a fake daemon answers, as a script writes it in a file.
+type play struct {
+	Version string
+	Status  control.Status
+	History []switcher.Record
+	Events  []switcher.Event
+	EndOnce bool // the first stream of events ends after its last one
+
+	Switch, Rollback, Hold, ReleaseHold act
+	Abort                               failure
+	Reload                              struct {
+		failure
+		control.ConfigStatus
+	}
+}
+
+// act is how one operation goes.
+type act struct {
+	Record switcher.Record
+	failure
+	// Until makes it take until it is aborted ("abort"); until the client leaves
+	// although it was aborted ("stuck") or because it only drains ("leave"); or
+	// until it was asked to abort too late ("late").
+	Until string
+}
+
+// failure is an error in the daemon; without a code there is none.
+type failure struct{ Code, Message, Hint string }
+
+func (f failure) err() error {
+	if f.Code == "" {
+		return nil
+	}
+	return &control.Error{Code: f.Code, Message: f.Message, Next: f.Hint}
+}
+
+// fakeDaemon is the command fakedaemon PLAY CALLS: a daemon that only talks.
+// It appends what it was asked to the file CALLS.
+func fakeDaemon() {
+	if err := fakeMain(os.Args[1], os.Args[2]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func fakeMain(script, calls string) error {
+	raw, err := os.ReadFile(script)
+	if err != nil {
+		return err
+	}
+	f := &fakeOps{abort: make(chan struct{}, 1)}
+	if err := json.Unmarshal(raw, &f.play); err != nil {
+		return err
+	}
+	if f.calls, err = os.OpenFile(calls, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
+		return err
+	}
+	version := control.Version{Version: f.play.Version, Go: "go", API: 1}
+	if version.Version == "" {
+		version.Version = "devel"
+	}
+	server, err := control.NewServer(control.Options{Operations: f, Version: version, Logger: zap.NewNop()})
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ln, err := control.Listen(ctx, os.Getenv("CHARACTIER_PROXY_SOCKET"), "")
+	if err != nil {
+		return err
+	}
+	return server.Serve(ctx, ln)
+}
+
+// fakeOps plays.
+type fakeOps struct {
+	play  play
+	calls *os.File
+	abort chan struct{}
+
+	mu      sync.Mutex
+	op      *switcher.Operation
+	last    *switcher.Record
+	streams int
+}
+
+func (f *fakeOps) note(verb string, asked any) {
+	raw, err := json.Marshal(asked)
+	if err == nil {
+		_, err = fmt.Fprintf(f.calls, "%s %s\n", verb, raw)
+	}
+	if err != nil {
+		panic(err)
+	}
+}
+
+func (f *fakeOps) set(op *switcher.Operation, last *switcher.Record) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.op = op
+	if last != nil {
+		f.last = last
+	}
+}
+
+func (f *fakeOps) Status(context.Context) control.Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.play.Status
+	if f.op != nil {
+		s.Operation = f.op
+	}
+	if f.last != nil {
+		s.Last = f.last
+	}
+	return s
+}
+
+func (f *fakeOps) History(limit int) ([]switcher.Record, error) {
+	return f.play.History[:min(limit, len(f.play.History))], nil
+}
+
+func (f *fakeOps) Events(ctx context.Context, after uint64, emit func(switcher.Event) error) error {
+	f.note("events", after)
+	for _, e := range f.play.Events {
+		if e.Seq <= after {
+			continue
+		}
+		if err := emit(e); err != nil {
+			return err
+		}
+	}
+	f.mu.Lock()
+	f.streams++
+	first := f.streams == 1
+	f.mu.Unlock()
+	if first && f.play.EndOnce {
+		return nil
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// perform does one act.
+func (f *fakeOps) perform(ctx context.Context, kind switcher.Kind, a act, asked any, by switcher.Actor) (switcher.Record, error) {
+	rec := a.Record
+	rec.Kind, rec.Actor = kind, by
+	op := &switcher.Operation{ID: rec.ID, Kind: kind, Moves: rec.Moves, Step: "awaiting health", Actor: by, Started: rec.Started}
+	switch a.Until {
+	case "abort", "stuck":
+		f.set(op, nil)
+		f.note(string(kind), asked)
+		<-f.abort
+		if a.Until == "stuck" {
+			<-ctx.Done()
+		}
+		f.set(nil, nil)
+		rec.Outcome = switcher.Aborted
+		return rec, fmt.Errorf("switching backend to green: %w", switcher.ErrAborted)
+	case "late":
+		f.set(op, nil)
+		f.note(string(kind), asked)
+		<-f.abort
+		return rec, a.err()
+	case "leave":
+		done := rec
+		f.set(nil, &done)
+		f.note(string(kind), asked)
+		<-ctx.Done()
+		return rec, ctx.Err()
+	}
+	f.note(string(kind), asked)
+	return rec, a.err()
+}
+
+func (f *fakeOps) Switch(ctx context.Context, r control.SwitchRequest, by switcher.Actor) (switcher.Record, error) {
+	return f.perform(ctx, switcher.KindSwitch, f.play.Switch, r, by)
+}
+
+func (f *fakeOps) Rollback(ctx context.Context, r control.SwitchRequest, by switcher.Actor) (switcher.Record, error) {
+	return f.perform(ctx, switcher.KindRollback, f.play.Rollback, r, by)
+}
+
+func (f *fakeOps) Hold(ctx context.Context, r control.HoldRequest, by switcher.Actor) (switcher.Record, error) {
+	return f.perform(ctx, switcher.KindHold, f.play.Hold, r, by)
+}
+
+func (f *fakeOps) ReleaseHold(ctx context.Context, r control.HoldRequest, by switcher.Actor) (switcher.Record, error) {
+	return f.perform(ctx, switcher.KindReleaseHold, f.play.ReleaseHold, r, by)
+}
+
+func (f *fakeOps) Abort(_ context.Context, r control.AbortRequest, _ switcher.Actor) (control.AbortResult, error) {
+	f.note("abort", r)
+	if f.play.Switch.Until != "" {
+		defer func() { f.abort <- struct{}{} }()
+	}
+	if err := f.play.Abort.err(); err != nil {
+		return control.AbortResult{}, err
+	}
+	return control.AbortResult{ID: "op", Kind: switcher.KindSwitch}, nil
+}
+
+func (f *fakeOps) Reload(context.Context, switcher.Actor) (control.ConfigStatus, error) {
+	f.note("reload", nil)
+	return f.play.Reload.ConfigStatus, f.play.Reload.err()
+}

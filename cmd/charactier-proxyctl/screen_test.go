@@ -1,0 +1,172 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"charactier-proxy/switcher"
+	"charactier-proxy/switcher/control"
+)
+
+// noon is when all tests look.
+var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// testEnv is an env without a terminal, and what was written to it.
+func testEnv() (e *env, stdout, stderr *bytes.Buffer) {
+	stdout, stderr = new(bytes.Buffer), new(bytes.Buffer)
+	return &env{
+		stdin: strings.NewReader(""), stdout: stdout, stderr: stderr,
+		getenv: func(string) string { return "" }, now: func() time.Time { return noon },
+		width: func() int { return 80 }, version: "v1",
+	}, stdout, stderr
+}
+
+// golden compares got with a file of testdata/golden.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", "golden", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", name, diff)
+	}
+}
+
+// calm is a status as it should be.
+func calm() control.Status {
+	return control.Status{
+		Version: "v1.2.0", PID: 4711, Started: noon.Add(-76 * time.Hour),
+		Config: control.ConfigStatus{Path: "/etc/charactier-proxy/config.yaml"},
+		Services: []control.ServiceStatus{{
+			Name: "backend", Listen: []string{"127.0.0.1:5080"}, Active: switcher.Green, Previous: switcher.Blue,
+			Since: noon.Add(-125 * time.Minute),
+			Slots: []control.SlotStatus{
+				{
+					Name: switcher.Blue, Address: "127.0.0.1:5000", Unit: "charactier-backend-blue.service",
+					Health: control.HealthStatus{State: healthy, Probed: noon.Add(-2 * time.Second)},
+				},
+				{
+					Name: switcher.Green, Address: "127.0.0.1:5001", Unit: "charactier-backend-green.service", Active: true,
+					Health:   control.HealthStatus{State: healthy, Probed: noon.Add(-time.Second)},
+					InFlight: 12, Streams: 3, Rate: 41.26, P50: 12 * time.Millisecond, P99: 180 * time.Millisecond, Errors: 3,
+				},
+			},
+		}},
+		Last: &switcher.Record{
+			Kind: switcher.KindSwitch, Outcome: switcher.Done, Started: noon.Add(-125 * time.Minute), Took: 3 * time.Millisecond,
+			Moves: []switcher.Move{{Service: "backend", From: switcher.Blue, To: switcher.Green}}, Actor: switcher.Actor{User: "alice"},
+		},
+	}
+}
+
+// troubled is a status with everything that can be wrong.
+func troubled() control.Status {
+	s := calm()
+	blue, green := &s.Services[0].Slots[0], &s.Services[0].Slots[1]
+	blue.Draining, blue.InFlight, blue.Streams = true, 1, 2
+	green.Health = control.HealthStatus{
+		State: "unhealthy", Since: noon.Add(-4 * time.Minute), Probed: noon,
+		Error: "GET /api/v1/health: dial tcp 127.0.0.1:5001: connect: connection refused\x1b[2J",
+	}
+	green.InFlight, green.Streams, green.Rate, green.Errors = 123456, 9999, 12345.6, 1234567
+	green.P50, green.P99 = 900*time.Microsecond, 12*time.Second
+	green.ByCause = map[string]uint64{"connect": 40, "timeout": 2}
+	s.Services[0].RolledBack = true
+	s.Services[0].Held = &switcher.Held{Since: noon.Add(-3 * time.Minute), Reason: "database migration", Actor: switcher.Actor{User: "alice"}}
+	s.Services[0].Waiting = 41
+	s.Services = append(s.Services, control.ServiceStatus{
+		Name: "frontend", Listen: []string{"127.0.0.1:3080", "unix:/run/frontend.sock"}, Active: switcher.Blue, Since: noon,
+		Slots: []control.SlotStatus{
+			{Name: switcher.Blue, Address: "unix:/run/frontend-blue.sock", Active: true, Health: control.HealthStatus{State: "unknown"}},
+			{Name: switcher.Green, Address: "127.0.0.1:3001", Health: control.HealthStatus{State: "unhealthy"}},
+		},
+	})
+	s.Operation = &switcher.Operation{
+		Kind: switcher.KindSwitch, Step: "awaiting health", Started: noon.Add(-12 * time.Second), Actor: switcher.Actor{User: "bob"},
+		Moves: []switcher.Move{{Service: "frontend", From: switcher.Blue, To: switcher.Green}},
+	}
+	s.Config.Rejected, s.Config.RejectedAt = "config.yaml:3:9: admin.listen: not an address", noon.Add(-2*time.Minute)
+	s.Config.NeedsRestart = []string{"admin.listen", "control.group"}
+	s.State.Note = "the state was damaged; the previous one was taken"
+	s.Warnings = []string{"charactier-backend-green.service is not enabled"}
+	return s
+}
+
+func TestStatusScreen(t *testing.T) {
+	for name, c := range map[string]struct {
+		status control.Status
+		change func(*env)
+	}{
+		"calm.txt":     {calm(), func(*env) {}},
+		"troubled.txt": {troubled(), func(*env) {}},
+		"colour.txt":   {troubled(), func(e *env) { e.isTerminal, e.colour = true, true }},
+		"ascii.txt":    {troubled(), func(e *env) { e.plain = true }},
+		"narrow.txt":   {troubled(), func(e *env) { e.isTerminal = true; e.width = func() int { return 60 } }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, _, _ := testEnv()
+			c.change(e)
+			golden(t, name, e.statusText(c.status))
+		})
+	}
+}
+
+func TestCalmStatusFitsIntoEightyColumns(t *testing.T) {
+	e, _, _ := testEnv()
+	for line := range strings.Lines(e.statusText(calm())) {
+		if w := visible(strings.TrimSuffix(line, "\n")); w > 80 {
+			t.Errorf("%d columns: %s", w, line)
+		}
+	}
+}
+
+func TestOnATerminalNoLineOfTheTableIsWiderThanIt(t *testing.T) {
+	for _, width := range []int{20, 40, 60, 79, 80, 200} {
+		e, _, _ := testEnv()
+		e.isTerminal, e.colour, e.width = true, true, func() int { return width }
+		for line := range strings.Lines(e.statusText(calm())) {
+			isTable := strings.Contains(line, "blue") || strings.Contains(line, "green ") || strings.Contains(line, "SLOT")
+			if w := visible(strings.TrimSuffix(line, "\n")); isTable && !strings.HasPrefix(line, "last") && w > width {
+				t.Errorf("%d columns on a terminal of %d: %q", w, width, line)
+			}
+		}
+	}
+}
+
+func TestColoursCarryNoMeaningAlone(t *testing.T) {
+	plain, _, _ := testEnv()
+	coloured, _, _ := testEnv()
+	coloured.colour = true
+	text := coloured.statusText(troubled())
+	for _, s := range []style{bold, dim, red, green, yellow, blue, "0"} {
+		text = strings.ReplaceAll(text, "\x1b["+string(s)+"m", "")
+	}
+	if diff := cmp.Diff(plain.statusText(troubled()), text); diff != "" {
+		t.Errorf("without its colours (-plain +stripped):\n%s", diff)
+	}
+}
+
+func TestOfflineState(t *testing.T) {
+	t.Setenv("TZ", "UTC")
+	e, _, _ := testEnv()
+	golden(t, "offline.txt", e.stateText("/var/lib/charactier-proxy", switcher.State{
+		Services: map[string]switcher.ServiceState{
+			"frontend": {Active: switcher.Blue, Since: noon.Local()},
+			"backend":  {Active: switcher.Green, Previous: switcher.Blue, Since: noon, Held: &switcher.Held{}},
+		},
+		Intent: &switcher.Record{Kind: switcher.KindSwitch, Moves: []switcher.Move{{Service: "frontend", From: switcher.Blue, To: switcher.Green}}},
+	}))
+}
