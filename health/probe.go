@@ -138,7 +138,7 @@ func (c Check) explain(ctx context.Context, err error, missing string) error {
 	cause := context.Cause(ctx)
 	var timeout net.Error
 	switch {
-	case cause != nil && !errors.Is(cause, errTimeout) && !errors.Is(cause, context.DeadlineExceeded):
+	case cause != nil && !errors.Is(cause, errTimeout):
 		return cause
 	case cause != nil, errors.As(err, &timeout) && timeout.Timeout():
 		return &timeoutError{missing, c.Timeout}

@@ -155,25 +155,27 @@ func (b *Box) start() error {
 		return err
 	}
 	defer console.Close()
-	b.nspawn = b.groups.command(append([]string{"systemd-nspawn"}, b.args()...)...)
-	b.nspawn.Stdout, b.nspawn.Stderr = console, console
-	b.nspawn.Env = append(os.Environ(),
+	nspawn := b.groups.command(append([]string{"systemd-nspawn"}, b.args()...)...)
+	nspawn.Stdout, nspawn.Stderr = console, console
+	nspawn.Env = append(os.Environ(),
 		"NOTIFY_SOCKET="+filepath.Join(b.dir, "notify"),
 		"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1",
 		"SYSTEMD_NSPAWN_LOCK=0", // several boxes share the host's /usr
 	)
-	// A session of its own: Ctrl-C is for the test, whose cleanup ends the box.
-	// A test binary that is killed takes its boxes along.
-	b.nspawn.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
-	if err := b.nspawn.Start(); err != nil {
+	// A session of its own: Ctrl-C is for the test. A test binary that is killed
+	// takes its boxes along: SIGTERM makes nspawn halt its box, which would
+	// survive if nspawn itself were killed.
+	nspawn.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
+	if err := nspawn.Start(); err != nil {
 		return err
 	}
-	b.ended = make(chan struct{})
-	go func(cmd *exec.Cmd, ended chan struct{}) {
+	ended := make(chan struct{})
+	go func() {
 		// How it ended is seen on the console.
-		_ = cmd.Wait()
+		_ = nspawn.Wait()
 		close(ended)
-	}(b.nspawn, b.ended)
+	}()
+	b.nspawn, b.ended = nspawn, ended
 	return nil
 }
 
@@ -264,11 +266,13 @@ func (b *Box) dispose() {
 	if b.t.Failed() {
 		b.t.Logf("journal of %s:\n%s\nconsole:\n%s", b.name, b.journal(), b.console())
 	}
-	switch {
-	case b.leader != 0:
-		b.Crash()
-	case b.nspawn != nil: // it never came up
-		_ = b.nspawn.Process.Kill()
+	if b.nspawn != nil {
+		// Whichever there is to kill; the other one follows.
+		if b.leader != 0 {
+			_ = syscall.Kill(b.leader, syscall.SIGKILL)
+		} else {
+			_ = b.nspawn.Process.Kill()
+		}
 		<-b.ended
 		b.off()
 	}
