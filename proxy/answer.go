@@ -77,11 +77,15 @@ func frameAnswer(res *http.Response, c *slotConn) error {
 	if err != nil {
 		return err
 	}
-	res.ContentLength = length
 	if isChunked {
+		if length >= 0 { // then too
+			delete(res.Header, "Content-Length")
+			res.Close, length = true, -1
+		}
 		res.TransferEncoding = []string{"chunked"}
 		takeTrailerNames(res)
 	}
+	res.ContentLength = length
 	switch {
 	case neverHasBody(res.StatusCode):
 		res.ContentLength, res.Body = 0, http.NoBody
@@ -103,9 +107,8 @@ func neverHasBody(status int) bool {
 }
 
 // takeTransferEncoding reports whether the body is chunked, the only coding
-// that there is. An answer that has a length as well, or is of HTTP/1.0, may come
-// from one who lost count: its connection is not used again (RFC 9112, section
-// 6.1).
+// that there is. HTTP/1.0 has none: who sends it there may have lost count, and
+// the connection is not used again (RFC 9112, section 6.1).
 func takeTransferEncoding(res *http.Response) (bool, error) {
 	codings, ok := res.Header["Transfer-Encoding"]
 	if !ok {
@@ -118,10 +121,6 @@ func takeTransferEncoding(res *http.Response) (bool, error) {
 	}
 	if len(codings) != 1 || !strings.EqualFold(codings[0], "chunked") {
 		return false, fmt.Errorf("transfer coding %q is not known", clip(strings.Join(codings, ", ")))
-	}
-	if _, both := res.Header["Content-Length"]; both {
-		delete(res.Header, "Content-Length")
-		res.Close = true
 	}
 	return true, nil
 }
