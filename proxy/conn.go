@@ -368,12 +368,14 @@ func (c *clientConn) unread() bool {
 	return err == nil && unread
 }
 
-// Close implements [net.Conn]. It may linger.
+// Close implements [net.Conn]. It may linger: after a request that was answered
+// before it was read, and after a head that net/http refused.
 func (c *clientConn) Close() error {
+	refused := connPhase(c.phase.Load()) == phaseHead && !c.http2.Load() && c.unread()
 	c.mu.Lock()
-	linger := c.linger && !c.server.cutting.Load()
+	linger := c.linger || refused
 	c.mu.Unlock()
-	if linger {
+	if linger && !c.server.cutting.Load() {
 		c.CloseWrite() //nolint:errcheck // the close below tells
 	}
 	err := c.Conn.Close()

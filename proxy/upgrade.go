@@ -142,6 +142,7 @@ type upgraded struct {
 	client, slot duplex
 	idle         time.Duration // without a byte in either direction; 0 means no bound
 	buffers      *bufferPool
+	ctx          context.Context // ends when the proxy stops
 
 	in, out atomic.Int64 // bytes from and to the client
 	last    atomic.Int64 // when the last of them passed, in Unix nanoseconds
@@ -157,7 +158,8 @@ type upgraded struct {
 // before its time. It returns with both connections closed and no goroutine
 // left.
 func (u *upgraded) run(ctx context.Context, head, early []byte) (cause, error) {
-	stop := context.AfterFunc(ctx, func() { u.cut(causeShuttingDown, context.Cause(ctx)) })
+	u.ctx = ctx
+	stop := context.AfterFunc(ctx, func() { u.cut("", nil) })
 	defer stop()
 	u.watchIdle()
 	if _, err := u.client.Write(head); err != nil {
@@ -216,7 +218,8 @@ func (u *upgraded) slotFailed(err error) {
 	u.cut(fault.cause, fault)
 }
 
-// cut closes both sides. The first to call it says why.
+// cut closes both sides. The first to call it says why, unless the proxy stops:
+// then the transport has closed the slot's side too.
 func (u *upgraded) cut(c cause, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -224,6 +227,9 @@ func (u *upgraded) cut(c cause, err error) {
 		return
 	}
 	u.ended, u.cause, u.err = true, c, err
+	if u.ctx.Err() != nil {
+		u.cause, u.err = causeShuttingDown, context.Cause(u.ctx)
+	}
 	if u.timer != nil {
 		u.timer.Stop()
 	}
