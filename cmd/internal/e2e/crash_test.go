@@ -82,20 +82,10 @@ func TestSoakAKilledDaemonKnowsItsSlot(t *testing.T) {
 	kills := size(t, "SOAK_KILLS", 8, 200)
 	const clients = 16
 	blue, green := startSlot(t, "blue"), startSlot(t, "green")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	d := newDaemon(t, l.Addr().String(), blue.addr, green.addr)
-	d.passed = l.(*net.TCPListener)
+	d := newActivated(t, blue, green)
 	d.start()
 
-	ctx, cancel := context.WithCancel(context.Background())
-	result := make(chan load.Report, 1)
-	go func() {
-		result <- load.New(load.Options{Addr: d.addr, Clients: clients, GetEvery: 4, Think: time.Millisecond}).Run(ctx)
-	}()
+	stop := underLoad(t, d.addr, clients)
 	begin := time.Now()
 	d.switchTo("", -1)
 	window := 2 * time.Since(begin)
@@ -103,8 +93,7 @@ func TestSoakAKilledDaemonKnowsItsSlot(t *testing.T) {
 	for range kills {
 		both[d.killWhileSwitching(window)]++
 	}
-	cancel()
-	r := <-result
+	r := stop()
 	t.Logf("%d kills, found active afterwards: %v\n%s", kills, both, r.Summary())
 
 	if r.ByKind[load.Reset] != r.Failed || r.Failed > kills*clients {
@@ -113,6 +102,55 @@ func TestSoakAKilledDaemonKnowsItsSlot(t *testing.T) {
 	if twice, lost := judge(orders(t, r.Run, blue, green), r); twice+lost > 0 {
 		t.Errorf("%d executed twice, %d answered but not executed", twice, lost)
 	}
+}
+
+// TestARestartLosesNothing ends the daemon in good order and starts it again,
+// under load and on a listener that outlives it, as systemctl restart does with
+// the socket unit.
+func TestARestartLosesNothing(t *testing.T) {
+	blue, green := startSlot(t, "blue"), startSlot(t, "green")
+	d := newActivated(t, blue, green)
+	d.start()
+	stop := underLoad(t, d.addr, 32)
+	for range 5 {
+		if state := d.stop(patience); state.ExitCode() != 0 {
+			t.Errorf("the daemon ended with %s", state)
+		}
+		d.start()
+	}
+	r := stop()
+	t.Log(r.Summary())
+	if twice, lost := judge(orders(t, r.Run, blue, green), r); r.Failed > 0 || twice+lost > 0 {
+		t.Errorf("%d failed, %d executed twice, %d answered but not executed\n%s", r.Failed, twice, lost, r)
+	}
+}
+
+// underLoad keeps clients busy until the returned function is called, which
+// tells what came of it.
+func underLoad(t *testing.T, addr string, clients int) (stop func() load.Report) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	g := load.New(load.Options{Addr: addr, Clients: clients, GetEvery: 4, Think: 2 * time.Millisecond})
+	result := make(chan load.Report, 1)
+	go func() { result <- g.Run(ctx) }()
+	t.Cleanup(cancel)
+	return func() load.Report {
+		cancel()
+		return <-result
+	}
+}
+
+// newActivated is a daemon on a listener that is ours.
+func newActivated(t *testing.T, blue, green *slot) *daemon {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	d := newDaemon(t, l.Addr().String(), blue.addr, green.addr)
+	d.passed = l.(*net.TCPListener)
+	return d
 }
 
 // killWhileSwitching kills at some moment within the window and returns which

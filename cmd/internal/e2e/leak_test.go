@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,9 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
-	"charactier-proxy/cmd/internal/load"
 	"charactier-proxy/switcher"
 )
 
@@ -73,7 +70,7 @@ func goroutines(admin string) (int, error) {
 // TestSoakNothingGrowsOverManySwitches compares what the daemon holds after a
 // warm-up with what it holds after many more switches, at rest both times.
 func TestSoakNothingGrowsOverManySwitches(t *testing.T) {
-	switches := size(t, "SOAK_LEAK_SWITCHES", 1_000, 10_000)
+	switches := size(t, "SOAK_LEAK_SWITCHES", 300, 10_000)
 	blue, green := startSlot(t, "blue"), startSlot(t, "green")
 	d := startDaemon(t, blue.addr, green.addr)
 	fresh, err := d.usage()
@@ -97,16 +94,11 @@ func TestSoakNothingGrowsOverManySwitches(t *testing.T) {
 // churn switches n times under a light load.
 func (d *daemon) churn(n int64) {
 	d.t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	result := make(chan load.Report, 1)
-	go func() {
-		result <- load.New(load.Options{Addr: d.addr, Clients: 8, GetEvery: 2, Think: 2 * time.Millisecond}).Run(ctx)
-	}()
+	stop := underLoad(d.t, d.addr, 4)
 	for range n {
 		d.switchTo("", 0)
 	}
-	cancel()
-	if r := <-result; r.Failed > 0 {
+	if r := stop(); r.Failed > 0 {
 		d.t.Errorf("%s", r)
 	}
 	if d.status().Active != switcher.Blue {

@@ -249,8 +249,9 @@ func (s site) query() {
 
 // eventStream reads events one by one.
 type eventStream struct {
-	s site
-	r *bufio.Reader
+	s     site
+	r     *bufio.Reader
+	close func() error
 }
 
 func (s site) stream(path string, header ...string) eventStream {
@@ -263,7 +264,7 @@ func (s site) stream(path string, header ...string) eventStream {
 	if got := resp.Header.Get("Content-Type"); resp.StatusCode != http.StatusOK || got != "text/event-stream" {
 		s.Fatalf("status %d, Content-Type %q", resp.StatusCode, got)
 	}
-	return eventStream{s, bufio.NewReader(resp.Body)}
+	return eventStream{s, bufio.NewReader(resp.Body), resp.Body.Close}
 }
 
 // next returns the lines of the next block.

@@ -51,7 +51,7 @@ const outcomeHead = "                             switches      sent  failed  tw
 // switches all the while: directly, through nginx, and for comparison with
 // nginx alone and a reload for each switch, as it was before.
 func TestSoakSwitchingUnderLoadLosesNothing(t *testing.T) {
-	requests, switches := size(t, "SOAK_REQUESTS", 50_000, 1_000_000), size(t, "SOAK_SWITCHES", 100, 1_000)
+	requests, switches := size(t, "SOAK_REQUESTS", 25_000, 1_000_000), size(t, "SOAK_SWITCHES", 100, 1_000)
 	blue, green := startSlot(t, "blue"), startSlot(t, "green")
 	d := startDaemon(t, blue.addr, green.addr)
 	before := startNginx(t, d.addr)
