@@ -192,17 +192,17 @@ func TestSystemdNeverGivesUpOnADaemonThatCannotStart(t *testing.T) {
 	s.Run("systemctl", "start", proxyUnit)
 	s.Write(configPath, "services: {}\n")
 	s.Run("systemctl", "restart", "--no-block", proxyUnit)
+	answered := make(chan error, 1)
+	go func() {
+		_, err := s.ask()
+		answered <- err
+	}()
 	s.Eventually("the daemon has failed often", func() error {
 		if n := s.property("NRestarts"); len(n) < 2 { // ten or more
 			return fmt.Errorf("%s restarts", n)
 		}
 		return nil
 	})
-	answered := make(chan error, 1)
-	go func() {
-		_, err := s.ask()
-		answered <- err
-	}()
 	if state := s.Run("systemctl", "is-active", trafficSocket, controlSocket); state != "active\nactive" {
 		t.Errorf("the sockets are %q, want them active", state)
 	}
