@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // What ends a request without the slot being at fault; the slot's own causes
@@ -135,7 +137,7 @@ func writeError(w http.ResponseWriter, r *http.Request, c cause, id string) {
 
 // errorBody is empty for handshakes: a WebSocket client reads the status only.
 func errorBody(r *http.Request, c cause, v verdict, id string) (contentType string, body []byte) {
-	if r.Header.Get("Upgrade") != "" && hasToken(r.Header["Connection"], "upgrade") {
+	if r.Header.Get("Upgrade") != "" && httpguts.HeaderValuesContainsToken(r.Header["Connection"], "upgrade") {
 		return "", nil
 	}
 	p := problem{

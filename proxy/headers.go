@@ -161,42 +161,6 @@ func addrText(a netip.Addr) string {
 	return a.WithZone("").String()
 }
 
-// hopByHop are the fields of one connection besides those that its Connection
-// field names (RFC 9110, section 7.6.1).
-var hopByHop = []string{
-	"Connection", "Proxy-Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
-	"Proxy-Authenticate", "Proxy-Authorization",
-}
-
-// removeHopByHop takes out what must not pass to the next connection.
-// [net/http/httputil.ReverseProxy] does so for requests and final answers, and
-// not for informational ones (golang/go#81319).
-func removeHopByHop(h http.Header) {
-	for _, line := range h["Connection"] {
-		for name := range strings.SplitSeq(line, ",") {
-			if name = strings.TrimSpace(name); name != "" {
-				h.Del(name)
-			}
-		}
-	}
-	for _, name := range hopByHop {
-		delete(h, name)
-	}
-}
-
-// hasToken reports whether one of a field's comma-separated values is token,
-// in any case.
-func hasToken(values []string, token string) bool {
-	for _, line := range values {
-		for v := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.TrimSpace(v), token) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // webSocketSpelling restores, in a map that will be written as it is, the
 // spelling of the fields of RFC 6455, which net/http does not know.
 func webSocketSpelling(h http.Header) {

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // errTunnelEnded is what [forwarder.answered] returns to ReverseProxy after a
@@ -27,7 +29,7 @@ var errStreamIdle = errors.New("nothing was said in either direction for too lon
 // ordinary one (RFC 9110, section 7.8); h2c above all would let a client talk to
 // the slot past us.
 func upgradeOf(r *http.Request, allowed []string) string {
-	if r.ProtoMajor != 1 || !r.ProtoAtLeast(1, 1) || !hasToken(r.Header["Connection"], "upgrade") {
+	if r.ProtoMajor != 1 || !r.ProtoAtLeast(1, 1) || !httpguts.HeaderValuesContainsToken(r.Header["Connection"], "upgrade") {
 		return ""
 	}
 	for _, line := range r.Header["Upgrade"] {
