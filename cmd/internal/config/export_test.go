@@ -1,6 +1,8 @@
 package config
 
 import (
+	"context"
+	"crypto/sha256"
 	"io/fs"
 	"syscall"
 )
@@ -14,7 +16,6 @@ const (
 )
 
 var (
-	Settle   = settle
 	Overlap  = overlap
 	Nearest  = nearest
 	Short    = short
@@ -50,6 +51,26 @@ func NewService(name string) *Service { return newService(name) }
 // Annotated is the default configuration with each key's meaning above it.
 func Annotated(comment func(meaning, indent string) string) string {
 	return writeYAML(Default().fields(), func(f field, indent string) string { return comment(f.meaning, indent) })
+}
+
+// WatchWith is WatchSince on a file system of the test's own: version is the
+// file's text, empty if there is none, and begin returns the events.
+func WatchWith(ctx context.Context, since string, text func() string, begin func() (<-chan struct{}, error), changed func()) error {
+	version := func(text string) Version {
+		if text == "" {
+			return Version{}
+		}
+		return Version{sha256.Sum256([]byte(text))}
+	}
+	w := &watch{
+		seen: version(since), changed: changed,
+		version: func() Version { return version(text()) },
+		begin: func() (vigil, error) {
+			events, err := begin()
+			return vigil{events, func() {}, func() error { return nil }}, err
+		},
+	}
+	return w.run(ctx)
 }
 
 // WritableByOthers judges a file as the user with these ids would.

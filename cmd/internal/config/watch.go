@@ -55,7 +55,24 @@ func WatchSince(ctx context.Context, path string, since Version, changed func())
 	if err != nil {
 		return fmt.Errorf("watching the configuration: %w", err)
 	}
-	w := &watch{path: path, seen: since, changed: changed}
+	w := &watch{
+		seen: since, changed: changed,
+		version: func() Version { return VersionOf(path) },
+		begin:   func() (vigil, error) { return newVigil(path) },
+	}
+	return w.run(ctx)
+}
+
+// watch remembers which version was told of last. Its functions are what it
+// knows of the file system.
+type watch struct {
+	seen    Version
+	changed func()
+	version func() Version
+	begin   func() (vigil, error)
+}
+
+func (w *watch) run(ctx context.Context) error {
 	if err := w.once(ctx); err != nil {
 		return fmt.Errorf("watching the configuration: %w", err)
 	}
@@ -67,32 +84,25 @@ func WatchSince(ctx context.Context, path string, since Version, changed func())
 	return nil
 }
 
-// watch remembers which version was told of last.
-type watch struct {
-	path    string
-	seen    Version
-	changed func()
-}
-
 // once waits for the next burst of events, if the file has not changed already,
 // and looks at the file when the burst is over: what is read in the middle of
 // one may be half a file. The vigil begins before the first look, so nothing
 // falls between the two; what happens after the last look is found by the first
 // one of the next call.
 func (w *watch) once(ctx context.Context) error {
-	v, err := newVigil(w.path)
+	v, err := w.begin()
 	if err != nil {
 		return err
 	}
 	var forwarding sync.WaitGroup
 	forwarding.Go(v.forward)
-	if !w.hasChanged(VersionOf(w.path)) {
+	if !w.hasChanged(w.version()) {
 		await(ctx, v.events)
 	}
 	settle(ctx, v.events)
 	err = v.close()
 	forwarding.Wait()
-	if now := VersionOf(w.path); ctx.Err() == nil && w.hasChanged(now) {
+	if now := w.version(); ctx.Err() == nil && w.hasChanged(now) {
 		w.seen = now
 		w.changed()
 	}

@@ -4,9 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"charactier-proxy/cmd/internal/config"
@@ -140,9 +138,12 @@ func TestAChangeBeforeTheWatchBeginsIsNoticed(t *testing.T) {
 	path := write(t, t.TempDir(), "c.yaml", "one")
 	since := config.VersionOf(path)
 	write(t, filepath.Dir(path), "c.yaml", "two")
-	ctx, stop := context.WithCancel(t.Context())
-	if err := config.WatchSince(ctx, path, since, stop); err != nil || ctx.Err() == nil {
-		t.Errorf("WatchSince = %v", err)
+	ctx, stop := context.WithTimeout(t.Context(), bound)
+	defer stop()
+	told := false
+	err := config.WatchSince(ctx, path, since, func() { told = true; stop() })
+	if err != nil || !told {
+		t.Errorf("WatchSince = %v, told: %v", err, told)
 	}
 }
 
@@ -169,51 +170,6 @@ func TestAWatchEndsWithItsContext(t *testing.T) {
 	if err := config.Watch(ctx, path, func() { t.Error("called") }); err != nil {
 		t.Errorf("Watch = %v", err)
 	}
-}
-
-func TestABurstOfEventsSettlesOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const every, n = config.Quiet / 2, 5
-		start := time.Now()
-		config.Settle(t.Context(), eventsEvery(t, every, n))
-		if got, want := time.Since(start), n*every+config.Quiet; got != want {
-			t.Errorf("settled after %v, want %v: a whole quiet time after the last event", got, want)
-		}
-	})
-}
-
-func TestEndlessEventsDoNotDelayForEver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const every = config.Quiet / 2
-		start := time.Now()
-		config.Settle(t.Context(), eventsEvery(t, every, 1_000_000))
-		if got := time.Since(start); got != config.Patience {
-			t.Errorf("settled after %v, want %v", got, config.Patience)
-		}
-	})
-}
-
-// eventsEvery sends n events until the test ends.
-func eventsEvery(t *testing.T, every time.Duration, n int) <-chan struct{} {
-	events := make(chan struct{})
-	ctx, stop := context.WithCancel(t.Context())
-	var sending sync.WaitGroup
-	sending.Go(func() {
-		for range n {
-			select {
-			case <-time.After(every):
-			case <-ctx.Done():
-				return
-			}
-			select {
-			case events <- struct{}{}:
-			case <-ctx.Done():
-				return
-			}
-		}
-	})
-	t.Cleanup(func() { stop(); sending.Wait() })
-	return events
 }
 
 func rename(t *testing.T, from, to string) {
