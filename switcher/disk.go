@@ -6,6 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/user"
+	"strconv"
 	"syscall"
 )
 
@@ -99,9 +101,19 @@ func trust(path string, info fs.FileInfo) error {
 	}
 	us := os.Geteuid()
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 && int(stat.Uid) != us {
-		return fmt.Errorf("%s belongs to uid %d, neither root nor the user of this program: `chown %d %s`", path, stat.Uid, us, path)
+		owner, ourselves := userName(int(stat.Uid)), userName(us)
+		return fmt.Errorf("%s belongs to %s and this program runs as %s: run it as %s (`runuser -u %s -- ...`), or `chown %s %s`",
+			path, owner, ourselves, owner, owner, ourselves, path)
 	}
 	return nil
+}
+
+// userName is the number where the user has no name.
+func userName(uid int) string {
+	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
+		return u.Username
+	}
+	return strconv.Itoa(uid)
 }
 
 func (osDisk) list(dir string) ([]string, error) {

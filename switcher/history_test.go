@@ -112,17 +112,12 @@ func TestAHistoryThatOthersMayWriteIsNotBelieved(t *testing.T) {
 func TestWhatTheHistoryCouldNotTakeIsMadeGood(t *testing.T) {
 	w := newWorld(t)
 	s := w.mustBoot()
-	w.faults.watch = func(_ int, label string) {
-		if label == "disk grow" {
-			w.faults.arm(1, failOn)
-		}
-	}
+	breakFrom(w, "disk grow", 1, failOn)
 	mustSwitch(t, s, to(Green))
 	if got := strings.Join(s.Warnings(), ""); !strings.Contains(got, "the history misses 2 records, the first is ") {
 		t.Errorf("warnings are %q", got)
 	}
-	w.faults.watch = nil
-	w.faults.arm(0, "")
+	mend(w)
 	if _, _, err := s.Switch(t.Context(), to(Green)); err != nil {
 		t.Fatal(err)
 	}

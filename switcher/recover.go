@@ -14,9 +14,9 @@ import (
 // that many, it is taken to be there.
 const mendDepth = 256
 
-// recover decides at start what is active: what the store says, and where it
+// decide finds out at start what is active: what the store says, and where it
 // says nothing the configuration or, after a loss, the operator.
-func (s *Switcher) recover() error {
+func (s *Switcher) decide() error {
 	st, err := s.opts.Store.Load()
 	tail := s.tail()
 	s.generation = max(st.Generation, newestGeneration(tail))

@@ -30,13 +30,13 @@ const (
 // directory, so that a power cut leaves the old state or the new one. What Load
 // makes of anything else:
 //
-//	nothing there at all       the first start: a state of generation zero
-//	state.json missing, torn,  the previous state, brought up to date by the
-//	changed or not JSON        history, with a note; the file is set aside
-//	...and no previous one     an error that wraps [ErrStateUnknown]
-//	a newer format             the same
-//	writable by others, of a   an error that names the command to mend it
-//	foreign owner, a symlink
+//	nothing there at all        the first start: a state of generation zero
+//	state.json is missing,      the previous state, brought up to date by the
+//	torn, edited or not JSON    history, with a note; the file is set aside
+//	and so is the previous one  an error that wraps [ErrStateUnknown]
+//	its format is a newer one   an error that wraps [ErrStateUnknown]
+//	others can write to it,     an error that names the command to mend it
+//	own it, or it is a symlink
 //
 // A service that the configuration does not know stays in the state.
 type FileStore struct {

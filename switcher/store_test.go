@@ -189,12 +189,12 @@ var damages = []struct {
 		damage: func(t *testing.T, dir string) {
 			chown(t, filepath.Join(dir, "state.json"))
 		},
-		refusal: []string{"belongs to uid 4711, neither root nor the user of this program: `chown " + strconv.Itoa(os.Geteuid())},
+		refusal: []string{"state.json belongs to 4711 and this program runs as root: run it as 4711 (`runuser -u 4711 -- ...`), or `chown root "},
 	},
 	{
 		name:    "the directory belongs to somebody else",
 		damage:  func(t *testing.T, dir string) { chown(t, dir) },
-		refusal: []string{"belongs to uid 4711"},
+		refusal: []string{"state belongs to 4711 and"},
 	},
 	{
 		name: "the state is a symbolic link",
@@ -348,6 +348,28 @@ func TestAnAssumptionNamesEveryService(t *testing.T) {
 			t.Errorf("%v: a state was saved", c.assume)
 		}
 	}
+}
+
+// TestAnAssumptionIsNewerThanAllHistory loses the state twice: what happened
+// before the assumption must not correct what comes after it.
+func TestAnAssumptionIsNewerThanAllHistory(t *testing.T) {
+	dir := stateDir(t) // backend was switched to green
+	remove(t, dir, "state.json", "state.previous.json")
+	both := map[string]switcher.Slot{"backend": switcher.Blue, "frontend": switcher.Blue}
+	if err := tryStart(dir, both, func(s *switcher.Switcher) {
+		if _, err := s.Hold(t.Context(), switcher.Request{}); err != nil {
+			t.Fatal(err)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	remove(t, dir, "state.json")
+	start(t, dir, func(s *switcher.Switcher) {
+		active, held := s.Routing()
+		if active["backend"] != switcher.Blue || !held["backend"] {
+			t.Errorf("active is %v, held %v; want the assumption and the hold after it", active, held)
+		}
+	})
 }
 
 func TestASecondDaemonIsRefusedNamingTheFirst(t *testing.T) {

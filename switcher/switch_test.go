@@ -487,23 +487,16 @@ func TestCloseAbortsWhatAwaitsHealthAndRefusesMore(t *testing.T) {
 	})
 }
 
-// TestWhatSwapsBackSaysSo makes every save after the swap fail, so that traffic
-// must return, and then has traffic refuse to.
+// TestTrafficThatWillNotReturnIsNotLiedAbout has the result not saved, so that
+// traffic must return, and traffic refuse to.
 func TestTrafficThatWillNotReturnIsNotLiedAbout(t *testing.T) {
 	w := newWorld(t)
 	s := w.mustBoot()
-	swaps := 0
-	w.faults.watch = func(_ int, label string) {
-		if label == "traffic swap" {
-			swaps++
-			w.faults.arm(2, failOn) // everything after this swap
-		}
-	}
+	breakFrom(w, "disk create", 3, failOn) // previous, intent, and then the result
 	rec, _, err := s.Switch(t.Context(), to(Green))
-	w.faults.watch = nil
-	w.faults.arm(0, "")
-	if err != nil || rec.Outcome != Done || swaps != 2 {
-		t.Fatalf("record is %+v after %d swaps, error %v", rec, swaps, err)
+	mend(w)
+	if err != nil || rec.Outcome != Done {
+		t.Fatalf("record is %+v, error %v", rec, err)
 	}
 	wantActive(t, w, Green, Green)
 	active, _ := s.Routing()
@@ -511,4 +504,65 @@ func TestTrafficThatWillNotReturnIsNotLiedAbout(t *testing.T) {
 	if !strings.Contains(rec.Warning, "swapping back") || !strings.Contains(strings.Join(s.Warnings(), ""), "a restart may not know of it") {
 		t.Errorf("warnings are %q and %q", rec.Warning, s.Warnings())
 	}
+}
+
+// breakFrom breaks the n-th call with the label.
+func breakFrom(w *world, label string, n int, mode faultMode) {
+	w.faults.watch = func(_ int, called string) {
+		if called != label {
+			return
+		}
+		if n--; n == 0 {
+			w.faults.arm(1, mode)
+		}
+	}
+}
+
+func mend(w *world) {
+	w.faults.watch = nil
+	w.faults.arm(0, "")
+}
+
+func TestTrafficIsNotTouchedWithoutASavedIntent(t *testing.T) {
+	w := newWorld(t)
+	s := w.mustBoot()
+	w.faults.arm(3, failBefore) // after two health checks: the first call to the disk
+	rec, _, err := s.Switch(t.Context(), to(Green))
+	wantError(t, err, ErrNotSaved, "saving the intent")
+	if w.traffic.swaps != 0 || rec.Outcome != Failed {
+		t.Errorf("%d swaps, outcome %s", w.traffic.swaps, rec.Outcome)
+	}
+}
+
+func TestAForcedSwitchOfAClientThatLeftIsAborted(t *testing.T) {
+	w := newWorld(t)
+	s := w.mustBoot()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, _, err := s.Switch(ctx, Request{Force: true})
+	wantError(t, err, ErrAborted)
+	wantError(t, err, context.Canceled)
+	_, err = s.Hold(ctx, Request{})
+	wantError(t, err, ErrAborted)
+	wantActive(t, w, Blue, Blue)
+}
+
+// TestAFailedSwitchIsNotInterruptedLater leaves an intent on a disk that takes
+// the history but no state: the next start must not tell another story.
+func TestAFailedSwitchIsNotInterruptedLater(t *testing.T) {
+	w := newWorld(t)
+	s := w.mustBoot()
+	breakFrom(w, "disk create", 3, failWrites) // previous, intent, and then the result
+	rec, _, err := s.Switch(t.Context(), to(Green))
+	wantError(t, err, ErrNotSaved)
+	mend(w)
+	_, _, _ = s.Switch(t.Context(), to(Blue)) // changes nothing and writes the history
+	next := w.mustBoot()
+	if all := history(t, w.disk); len(all) != 2 || all[1].ID != rec.ID || all[1].Outcome != Failed {
+		t.Errorf("history is %+v", all)
+	}
+	if last := next.State().Last; last != nil {
+		t.Errorf("the state says %+v", last)
+	}
+	wantActive(t, w, Blue, Blue)
 }

@@ -76,7 +76,7 @@ func New(o Options) (*Switcher, error) {
 	s := &Switcher{opts: o, services: services, warnings: map[warning]string{}}
 	s.ledger = ledger{history: o.History, warn: func(text string) { s.warn(warnHistory, text) }}
 	s.closing, s.close = context.WithCancel(context.Background())
-	if err := s.recover(); err != nil {
+	if err := s.decide(); err != nil {
 		s.close()
 		return nil, err
 	}

@@ -26,10 +26,11 @@ const (
 	failAfter  faultMode = "the call has its effect and fails"
 	failShort  faultMode = "the call has half its effect and fails"
 	failOn     faultMode = "the call and all later ones fail"
+	failWrites faultMode = "the call has its effect and fails, and so do all later writes"
 	die        faultMode = "the process dies"
 )
 
-var faultModes = []faultMode{failBefore, failAfter, failShort, failOn, die}
+var faultModes = []faultMode{failBefore, failAfter, failShort, failOn, failWrites, die}
 
 // faults counts the calls to everything outside of the switcher and breaks one.
 type faults struct {
@@ -39,7 +40,7 @@ type faults struct {
 	calls int
 	hit   string // the label of the call that was broken
 	dead  bool
-	watch func(call int, label string) // called at each call
+	watch func(call int, label string) // called before each call
 }
 
 func (f *faults) arm(at int, mode faultMode) {
@@ -56,6 +57,12 @@ func (f *faults) isDead() bool {
 
 func (f *faults) do(label string, effect func() error) error {
 	f.mu.Lock()
+	watch, call := f.watch, f.calls+1
+	f.mu.Unlock()
+	if watch != nil {
+		watch(call, label)
+	}
+	f.mu.Lock()
 	f.calls++
 	now := f.at > 0 && f.calls == f.at
 	later := f.at > 0 && f.calls > f.at
@@ -64,22 +71,27 @@ func (f *faults) do(label string, effect func() error) error {
 		f.hit = label
 	}
 	f.dead = f.dead || now && mode == die
-	dead, watch, call := f.dead, f.watch, f.calls
+	dead := f.dead
 	f.mu.Unlock()
-	if watch != nil {
-		watch(call, label)
-	}
 	switch {
 	case dead:
 		return errDead
-	case now && mode == failAfter:
+	case now && (mode == failAfter || mode == failWrites):
 		return errors.Join(effect(), errInjected)
 	case now && mode == failShort:
 		return errShort
-	case now, later && mode == failOn:
+	case now, later && mode == failOn, later && mode == failWrites && writes(label):
 		return errInjected
 	}
 	return effect()
+}
+
+func writes(label string) bool {
+	switch label {
+	case "disk read", "disk list", "traffic swap", "traffic configure", "prober await":
+		return false
+	}
+	return true
 }
 
 // fakeTraffic is where requests go.
