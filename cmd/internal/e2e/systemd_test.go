@@ -80,7 +80,7 @@ func TestSystemdReloadWaitsForTheOutcome(t *testing.T) {
 func TestSystemdWatchdogReplacesAHungDaemon(t *testing.T) {
 	s := bootServer(t)
 	// Ten seconds as shipped; the test has no time for that.
-	s.Write("/run/systemd/system/"+proxyUnit+".d/watchdog.conf", "[Service]\nWatchdogSec=1s\n")
+	s.Write("/run/systemd/system/"+proxyUnit+".d/watchdog.conf", "[Service]\nWatchdogSec=2s\n")
 	s.Run("systemctl", "daemon-reload")
 	s.Run("systemctl", "start", proxyUnit)
 	s.Run("charactier-proxyctl", "switch", "green", "--yes")
@@ -91,8 +91,8 @@ func TestSystemdWatchdogReplacesAHungDaemon(t *testing.T) {
 		t.Errorf("a request during the hang was answered by %q, %v; want green or a cut connection", slot, err)
 	}
 	s.Eventually("the daemon is replaced", func() error {
-		if n := s.property("NRestarts"); n != "1" {
-			return fmt.Errorf("%s restarts", n)
+		if s.property("NRestarts") == "0" {
+			return errors.New("no restart")
 		}
 		return nil
 	})
