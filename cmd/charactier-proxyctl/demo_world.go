@@ -23,13 +23,12 @@ const demoStart = 20 * time.Second
 
 // demoWorld is everything that a demo starts. close ends it.
 type demoWorld struct {
-	ctx     context.Context // ends with Ctrl-C, or with the cause of an early death
-	end     context.CancelCauseFunc
-	outer   context.Context // ends with Ctrl-C only
-	dir     string
-	self    string // this program
-	daemon  string // the other one
-	version string
+	ctx    context.Context // ends with Ctrl-C, or with the cause of an early death
+	end    context.CancelCauseFunc
+	outer  context.Context // ends with Ctrl-C only
+	dir    string
+	self   string // this program
+	daemon string // the other one
 
 	addr   string // of the service
 	admin  string

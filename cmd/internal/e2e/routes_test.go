@@ -88,6 +88,9 @@ func (s site) order() {
 	if got.ID != id || got.Count != 1 || got.Slot != "blue" {
 		s.Errorf("got %+v", got)
 	}
+	if _, all := s.get("/api/v1/orders"); !strings.Contains(string(all), id+" 1\n") {
+		s.Errorf("the slot's list of orders does not name %s once:\n%s", id, all)
+	}
 }
 
 // webhook sends a body that any re-encoding would change.

@@ -3,13 +3,11 @@ package e2e
 import (
 	"bufio"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -103,32 +101,6 @@ func orders(t *testing.T, run string, slots ...*slot) map[string]int {
 		f.Close()
 		if err := lines.Err(); err != nil {
 			t.Fatal(err)
-		}
-	}
-	return counts
-}
-
-// exported is what the slot itself says, by its bulk export.
-func (s *slot) exported(run string) map[string]int {
-	s.t.Helper()
-	resp, err := http.Get("http://" + s.addr + "/api/v1/orders")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	all, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	counts := map[string]int{}
-	for line := range strings.Lines(string(all)) {
-		id, text, _ := strings.Cut(strings.TrimSpace(line), " ")
-		n, err := strconv.Atoi(text)
-		if err != nil {
-			s.t.Fatalf("export line %q: %v", line, err)
-		}
-		if strings.HasPrefix(id, run+"-") {
-			counts[id] = n
 		}
 	}
 	return counts
