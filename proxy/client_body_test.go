@@ -88,17 +88,21 @@ func TestABodyMayBeAsLargeAsTheLimitAndNoLarger(t *testing.T) {
 func TestLargeBodiesPassUnchanged(t *testing.T) {
 	slot := startHandler(t, echo)
 	sum := sha256.New()
-	const size = 20 << 20
 	random := rand.NewChaCha8([32]byte{1})
 	f := startFront(t, slot)
 	for _, tt := range []struct {
 		name   string
+		size   int64
 		length int64
 		http2  bool
-	}{{"of known length", size, false}, {"in chunks", -1, false}, {"over HTTP/2", -1, true}} {
+	}{
+		{"of known length", 20 << 20, 20 << 20, false},
+		{"in chunks", 5 << 20, -1, false},
+		{"over HTTP/2", 5 << 20, -1, true},
+	} {
 		t.Run(tt.name, func(t *testing.T) {
 			sum.Reset()
-			body := io.TeeReader(io.LimitReader(random, size), sum)
+			body := io.TeeReader(io.LimitReader(random, tt.size), sum)
 			req, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+f.addr, struct{ io.Reader }{body})
 			if err != nil {
 				t.Fatal(err)
@@ -110,7 +114,7 @@ func TestLargeBodiesPassUnchanged(t *testing.T) {
 			}
 			defer res.Body.Close()
 			got := sha256.New()
-			if n, err := io.Copy(got, res.Body); err != nil || n != size {
+			if n, err := io.Copy(got, res.Body); err != nil || n != tt.size {
 				t.Fatalf("%d bytes, %v", n, err)
 			}
 			if !bytes.Equal(got.Sum(nil), sum.Sum(nil)) {
@@ -151,7 +155,9 @@ func TestAClientThatStopsGivingIsToldSo(t *testing.T) {
 		if res.StatusCode != 408 || res.Header.Get(errorCauseField) != string(causeClientTooSlow) {
 			t.Errorf("%s %v", res.Status, res.Header)
 		}
+		c.closeWrite()
 		c.ended()
+		c.Close()
 	}
 	if f.stats().Faults != 0 {
 		t.Error("it counts against the slot")

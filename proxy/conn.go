@@ -258,7 +258,10 @@ func (c *clientConn) lingerOnClose() {
 }
 
 func (c *clientConn) boundReadsLocked() {
-	c.readDeadline, c.readBound = time.Time{}, time.Now().Add(lingerTime)
+	c.readDeadline = time.Time{}
+	if c.readBound.IsZero() {
+		c.readBound = time.Now().Add(lingerTime)
+	}
 	c.applyReadDeadline(time.Time{}) //nolint:errcheck // a closed connection needs no bound
 }
 

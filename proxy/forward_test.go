@@ -127,6 +127,7 @@ func TestAFailureBeforeTheBodyWasReadDoesNotPanic(t *testing.T) {
 			c.say("5\r\nhello\r\n0\r\n\r\n")
 		}
 		c.ended()
+		c.Close()
 	}
 	if err := f.stop(); err != nil {
 		t.Error(err)

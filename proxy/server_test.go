@@ -19,6 +19,7 @@ import (
 // gate is a slot whose requests wait until they are let go.
 func gate(t *testing.T) (addr string, arrived chan string, letGo chan struct{}) {
 	arrived, letGo = make(chan string, 100), make(chan struct{})
+	over := make(chan struct{})
 	addr = startHandler(t, func(w http.ResponseWriter, r *http.Request) {
 		arrived <- r.URL.Path
 		if r.URL.Path == "/free" {
@@ -27,9 +28,10 @@ func gate(t *testing.T) (addr string, arrived chan string, letGo chan struct{}) 
 		select {
 		case <-letGo:
 			io.WriteString(w, "done") //nolint:errcheck // the client tells
-		case <-r.Context().Done():
+		case <-over:
 		}
 	})
+	t.Cleanup(func() { close(over) })
 	return addr, arrived, letGo
 }
 

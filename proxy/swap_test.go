@@ -70,12 +70,12 @@ func TestSwapsUnderLoadLoseNothing(t *testing.T) {
 			}
 		})
 	}
-	for n := range 30 {
+	for n := range 20 {
 		to, from := "green", "blue"
 		if n%2 == 1 {
 			to, from = from, to
 		}
-		enough := answered.Load() + 40
+		enough := answered.Load() + 30
 		await(t, "some requests", func() bool { return answered.Load() >= enough || t.Failed() })
 		slots[to].drained.Store(false)
 		retired, err := f.proxy.Swap(map[string]string{"backend": to})
@@ -97,7 +97,7 @@ func TestSwapsUnderLoadLoseNothing(t *testing.T) {
 	if sent.Load() != answered.Load() {
 		t.Errorf("%d sent, %d answered", sent.Load(), answered.Load())
 	}
-	t.Logf("%d requests over 30 swaps", sent.Load())
+	t.Logf("%d requests over 20 swaps", sent.Load())
 }
 
 func postOnce(client *http.Client, addr, body string) error {

@@ -62,7 +62,7 @@ func TestAHandshakePassesWithItsSpellingAndNothingElse(t *testing.T) {
 		heads <- c.Head()
 		c.Say("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\n" +
 			"Sec-WebSocket-Accept: abc=\r\nSec-WebSocket-Protocol: chat\r\nSet-Cookie: a=1\r\n\r\n")
-		c.Hang()
+		c.Gone()
 	})
 	c := startFront(t, slot.Addr()).dial()
 	c.say(handshake)
