@@ -87,10 +87,11 @@ func (r *reader) checkListeners(all []listener) {
 			if !overlap(a.address, b.address) {
 				continue
 			}
+			first, second := a, b
 			if before(r.at[b.key], r.at[a.key]) {
-				a, b = b, a
+				first, second = b, a
 			}
-			r.reportKey(b.key, fmt.Sprintf("%s is taken by %s%s", b.address, r.named(a), sameAs(a.address, b.address)))
+			r.reportKey(second.key, fmt.Sprintf("%s is taken by %s%s", second.address, r.named(first), sameAs(first.address, second.address)))
 		}
 	}
 }

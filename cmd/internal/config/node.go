@@ -59,6 +59,9 @@ func (r *reader) value(path string, e entry, f field) {
 	if list, ok := e.value.(*ast.SequenceNode); ok {
 		elements = list.Values
 	}
+	if len(elements) == 0 && f.allowed.required {
+		r.reportKey(path, "is empty; allowed: "+f.allowed.allowed)
+	}
 	for i, n := range elements {
 		r.scalar(fmt.Sprintf("%s[%d]", path, i), n, f)
 	}
