@@ -54,7 +54,7 @@ func (e *env) await(ctx context.Context, c *control.Client, kind switcher.Kind,
 			if a.err == nil {
 				cancel()
 				<-answers
-				e.notef("stopped waiting: the traffic has moved already")
+				e.notef("stopped waiting: the traffic has moved; %s status shows what still drains", program)
 				return a.record, nil
 			}
 			e.aborting(a.err)

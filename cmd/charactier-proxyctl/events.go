@@ -114,7 +114,7 @@ func (w *watcher) show(ev switcher.Event) error {
 	return err
 }
 
-// eventLine is one event in one line.
+// eventLine is one event in one line; its text names service and slot.
 func (e *env) eventLine(ev switcher.Event) string {
 	level := fmt.Sprintf("%-5s", clean(ev.Level))
 	switch ev.Level {
@@ -123,12 +123,5 @@ func (e *env) eventLine(ev switcher.Event) string {
 	case "error":
 		level = e.paint(red, level)
 	}
-	where := clean(ev.Service)
-	if ev.Slot != "" {
-		where += " " + e.slot(ev.Slot)
-	}
-	if where != "" {
-		where += ": "
-	}
-	return fmt.Sprintf("%s  %s  %-8s  %s%s", clock(ev.Time), level, clean(ev.Kind), where, clean(ev.Text))
+	return fmt.Sprintf("%s  %s  %-12s  %s", clock(ev.Time), level, clean(ev.Kind), clean(ev.Text))
 }

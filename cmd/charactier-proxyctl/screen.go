@@ -116,7 +116,7 @@ func (e *env) writeSlot(b *strings.Builder, s control.SlotStatus) {
 	if s.Health.Error != "" && s.Health.State != healthy {
 		e.writeText(b, underName+"%s", e.paint(red, clean(s.Health.Error)))
 	}
-	if s.Draining {
+	if s.Draining && !s.Active {
 		left := openText(switcher.DrainCount{OpenRequests: s.InFlight, OpenStreams: s.Streams})
 		e.writeText(b, underName+"%s", e.paint(yellow, "draining: "+left+" left; do not stop it yet"))
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -169,4 +170,42 @@ func TestOfflineState(t *testing.T) {
 		},
 		Intent: &switcher.Record{Kind: switcher.KindSwitch, Moves: []switcher.Move{{Service: "frontend", From: switcher.Blue, To: switcher.Green}}},
 	}))
+}
+
+func TestStatusOfADaemonThatIsDownComesFromTheStateFile(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	store, err := switcher.OpenFileStore(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = errors.Join(store.Save(switcher.State{
+		Generation: 7, Services: map[string]switcher.ServiceState{"backend": {Active: switcher.Green, Since: noon}},
+	}), store.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	look := func(args ...string) (int, string, string) {
+		e, stdout, stderr := testEnv()
+		args = append([]string{"status", "--socket", filepath.Join(dir, "none"), "--state-dir", dir}, args...)
+		code := run(t.Context(), e, args)
+		return code, stdout.String(), stderr.String()
+	}
+	code, out, said := look()
+	if code != control.ExitUnreachable || !strings.Contains(out, "backend was on green since") || !strings.Contains(said, "not reachable") {
+		t.Errorf("exit code %d, %q, %q", code, out, said)
+	}
+	code, out, _ = look("--json")
+	if code != control.ExitUnreachable || !strings.Contains(out, `"code": "unreachable"`) || !strings.Contains(out, `"active": "green"`) {
+		t.Errorf("with --json: exit code %d, %q", code, out)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "state.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, said = look()
+	if code != control.ExitUnreachable || out != "" || !strings.Contains(said, "the state in "+dir+" cannot be told: ") {
+		t.Errorf("a damaged file: exit code %d, %q, %q", code, out, said)
+	}
 }

@@ -115,16 +115,16 @@ func (e *env) move(ctx context.Context, f *moveFlags, kind switcher.Kind, to swi
 	if err != nil {
 		return e.failed(ctx, record, err, f.json)
 	}
-	return e.moved(record, f)
+	return e.moved(ctx, record, f, to)
 }
 
 // moved tells how a switch or rollback ended.
-func (e *env) moved(r switcher.Record, f *moveFlags) error {
+func (e *env) moved(ctx context.Context, r switcher.Record, f *moveFlags, to switcher.Slot) error {
 	if f.json {
 		return e.printJSON(r)
 	}
 	if len(r.Moves) == 0 {
-		e.printf("nothing to do; nothing changed\n")
+		e.printf("%s on %s already; nothing changed\n", e.areServices(ctx, f), e.slot(to))
 	}
 	changed := false
 	for _, m := range r.Moves {
@@ -154,4 +154,19 @@ func (e *env) afterMove(r switcher.Record, f *moveFlags) {
 	if r.Kind == switcher.KindSwitch {
 		e.printf("to return: %s rollback%s\n", program, serviceFlags(f.services))
 	}
+}
+
+// areServices names the chosen services, as the beginning of a sentence.
+func (e *env) areServices(ctx context.Context, f *moveFlags) string {
+	names := f.services
+	if len(names) == 0 {
+		names = e.serviceNames(ctx)
+	}
+	switch len(names) {
+	case 0:
+		return "every service is"
+	case 1:
+		return clean(names[0]) + " is"
+	}
+	return list(names[:len(names)-1]) + " and " + clean(names[len(names)-1]) + " are"
 }

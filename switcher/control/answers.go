@@ -32,7 +32,7 @@ func (s *Server) answers() map[Route]answer {
 
 // body decodes the request's body within its time. The deadline is lifted
 // again at once: it would end the context of a long operation, because net/http
-// takes any read error for a client that left.
+// reads on for a client that leaves, and takes any read error for that.
 func body[T any](c *call, limit time.Duration) (T, error) {
 	var v T
 	rc := http.NewResponseController(c.w)

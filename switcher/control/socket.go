@@ -142,18 +142,26 @@ func bind(ctx context.Context, path string, gid *uint32) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	config := net.ListenConfig{Control: closeDoor}
-	l, err := config.Listen(ctx, "unix", temp)
+	ul, err := listenClosed(ctx, temp)
 	if err != nil {
 		return nil, err
 	}
-	ul := l.(*net.UnixListener)
 	info, err := place(temp, path, gid)
 	if err != nil {
 		return nil, errors.Join(err, ul.Close())
 	}
 	ul.SetUnlinkOnClose(false)
 	return &listener{UnixListener: ul, path: path, made: info}, nil
+}
+
+// listenClosed listens on a new socket that nobody else may connect to yet.
+func listenClosed(ctx context.Context, path string) (*net.UnixListener, error) {
+	config := net.ListenConfig{Control: closeDoor}
+	l, err := config.Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	return l.(*net.UnixListener), nil
 }
 
 // closeDoor takes all rights for others from the socket before it has a name:
