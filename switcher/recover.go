@@ -168,7 +168,7 @@ func (s *Switcher) announceStart(old State) {
 		s.publish(Event{Kind: "state", Level: LevelInfo, Text: s.note})
 	}
 	if len(s.opts.AssumeActive) > 0 {
-		s.warn(warnAssume, "--assume-active was not used, because the state is sound: take it out of the command line")
+		s.warn(warnAssume, "--assume-active was not used, because the state is sound")
 	}
 }
 

@@ -61,7 +61,7 @@ func unknown(d disk, dir string, cause error) error {
 	if i := slices.IndexFunc(all, func(r Record) bool { return r.Outcome == Done && len(r.Moves) > 0 }); i >= 0 {
 		hint = fmt.Sprintf("the newest switch in the history moved %s at %s", describe(all[i].Moves), all[i].Started.Format(time.RFC3339))
 	}
-	return fmt.Errorf("%w: %w: look at both slots of every service, then start once with `charactier-proxy --assume-active backend=blue` or green; %s", ErrStateUnknown, cause, hint)
+	return fmt.Errorf("%w: %w: look at both slots of every service, run `charactier-proxy --assume-active backend=blue` (or green) as root, then start the daemon; %s", ErrStateUnknown, cause, hint)
 }
 
 // records returns what can be read of the history, newest first.

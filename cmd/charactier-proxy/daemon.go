@@ -73,11 +73,10 @@ type closer struct {
 }
 
 type daemonOptions struct {
-	paths        paths.Paths
-	config       *config.Config
-	version      config.Version // of its file
-	assumeActive map[string]switcher.Slot
-	stderr       io.Writer
+	paths   paths.Paths
+	config  *config.Config
+	version config.Version // of its file
+	stderr  io.Writer
 	// wrapStore and wrapTraffic let a test stand between the switcher and the
 	// disk or the data path; nil means nobody does.
 	wrapStore   func(switcher.Store) switcher.Store
@@ -133,7 +132,7 @@ func (d *daemon) openState(o daemonOptions) error {
 	}
 	d.switcher, err = switcher.New(switcher.Options{
 		Traffic: moves, Prober: d.watches, Store: store, History: d.history, Events: d.events,
-		Services: o.config.SwitcherServices(), AssumeActive: o.assumeActive, Actor: daemonActor("start"),
+		Services: o.config.SwitcherServices(), Actor: daemonActor("start"),
 	})
 	if err != nil {
 		return err

@@ -188,3 +188,30 @@ func TestTheProgramExplainsItself(t *testing.T) {
 		}
 	}
 }
+
+func TestALostStateIsDecidedByTheOperator(t *testing.T) {
+	dir := shortDir(t)
+	w := &world{T: t, dir: dir}
+	w.write(services(service("backend", freeAddress(t), namedSlot(t, "blue"), namedSlot(t, "green"))))
+	state := filepath.Join(dir, "state")
+	if err := os.Mkdir(state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(state, "state.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	call := func(more ...string) (int, string) {
+		var out logBuffer
+		args := append([]string{"--config", w.config(), "--state-dir", state, "--socket", filepath.Join(dir, "c.sock")}, more...)
+		return run(t.Context(), args, func(string) string { return "" }, &out, &out), out.String()
+	}
+	if code, out := call(); code != exitFailed || !strings.Contains(out, "--assume-active backend=blue") {
+		t.Errorf("a daemon with a damaged state: exit %d and %s, want the way out", code, out)
+	}
+	if code, out := call("--assume-active", "backend=green"); code != exitOK || !strings.Contains(out, "backend is on green") {
+		t.Errorf("assuming: exit %d and %s", code, out)
+	}
+	if code, out := call("--assume-active", "backend=blue"); code != exitFailed || !strings.Contains(out, "nothing was recorded") {
+		t.Errorf("assuming over a sound state: exit %d and %s", code, out)
+	}
+}

@@ -31,7 +31,8 @@ usage: charactier-proxy [flags]
   --state-dir DIR       where it remembers which slot is active (default /var/lib/charactier-proxy)
   --socket PATH         control socket (default /run/charactier-proxy/control.sock)
   --check               check the configuration, print every problem, exit 0 or 2
-  --assume-active LIST  only when the state is lost: which slot of each service is active, as backend=blue,frontend=green
+  --assume-active LIST  where the state is lost: record which slot of each service is active, as
+                        backend=blue,frontend=green, and end
   --version             print the version
 
 Environment: CHARACTIER_PROXY_CONFIG, CHARACTIER_PROXY_STATE_DIR, CHARACTIER_PROXY_SOCKET; a flag beats them.
@@ -105,11 +106,14 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		fmt.Fprintf(stderr, "charactier-proxy: %v\n", err)
 		return exitUsage
 	}
-	if o.check {
+	switch {
+	case o.check:
 		return report(stdout, p, cfg)
+	case len(o.assumeActive) > 0:
+		return assume(p, o.assumeActive, cfg, stdout, stderr)
 	}
 	return serve(ctx, daemonOptions{
-		paths: p, config: cfg, version: loaded, assumeActive: o.assumeActive, stderr: stderr,
+		paths: p, config: cfg, version: loaded, stderr: stderr,
 	})
 }
 

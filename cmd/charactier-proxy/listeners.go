@@ -9,10 +9,10 @@ import (
 	"net/http"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
+	"charactier-proxy/cmd/internal/config"
 	"charactier-proxy/proxy"
 	"charactier-proxy/systemd"
 )
@@ -71,7 +71,7 @@ func (d *doors) bind(addresses map[string]string) (opened []*door, err error) {
 }
 
 func (o *door) bind(inherited *systemd.Inherited) (err error) {
-	network, address := splitAddress(o.address)
+	network, address := config.Network(o.address)
 	o.listener, err = inherited.ByAddress(network, address)
 	if o.inherited = err == nil; o.inherited {
 		return nil
@@ -147,14 +147,6 @@ func (d *doors) check(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// splitAddress turns "unix:/path" or "host:port" into what net.Listen takes.
-func splitAddress(address string) (network, rest string) {
-	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		return "unix", path
-	}
-	return "tcp", address
 }
 
 // listenUnix takes the path over from a process that is gone, but never from

@@ -56,7 +56,15 @@ func (k *configKeeper) accept(cfg *config.Config, path string, needsRestart []st
 func (k *configKeeper) reject(err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.about.Rejected, k.about.RejectedAt = err.Error(), time.Now()
+	k.about.Rejected, k.about.RejectedAt = summary(err), time.Now()
+}
+
+// summary is one line about a configuration that was not taken.
+func summary(err error) string {
+	if problems, ok := errors.AsType[config.Problems](err); ok {
+		return problems.Summary()
+	}
+	return err.Error()
 }
 
 // reload reads the configuration again and makes it hold. A file that cannot
@@ -73,8 +81,8 @@ func (d *daemon) reload(ctx context.Context, by switcher.Actor) (control.ConfigS
 		err = d.apply(ctx, by, cfg)
 	}
 	if err != nil {
-		d.publish("config", "error", "the new configuration was not taken, the old one goes on: "+err.Error())
-		d.log.Error("the new configuration was not taken, the old one goes on", zap.String("file", d.paths.Config), zap.Error(err))
+		d.publish("config", switcher.LevelError, "the new configuration was not taken, the old one goes on: "+summary(err))
+		d.log.Error("the new configuration was not taken, the old one goes on", zap.String("file", d.paths.Config), zap.String("error", summary(err)))
 		d.config.reject(err)
 	}
 	_, status := d.config.status()
@@ -113,7 +121,7 @@ func (d *daemon) apply(ctx context.Context, by switcher.Actor, cfg *config.Confi
 	if leaving {
 		err = d.configure(ctx, by, cfg)
 	}
-	d.publish("config", "info", "the configuration was taken: "+changes.String())
+	d.publish("config", switcher.LevelInfo, "the configuration was taken: "+changes.String())
 	d.log.Info("the configuration was taken", zap.String("file", d.paths.Config), zap.String("changes", changes.String()), zap.Strings("needs_restart", needsRestart))
 	return err
 }
