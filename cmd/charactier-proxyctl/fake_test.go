@@ -167,7 +167,7 @@ func (f *fakeOps) perform(ctx context.Context, kind switcher.Kind, a act, asked 
 	case "abort", "stuck":
 		f.set(op, nil)
 		f.note(string(kind), asked)
-		<-f.abort
+		f.awaitAbort(ctx)
 		if a.Until == "stuck" {
 			<-ctx.Done()
 		}
@@ -177,7 +177,7 @@ func (f *fakeOps) perform(ctx context.Context, kind switcher.Kind, a act, asked 
 	case "late":
 		f.set(op, nil)
 		f.note(string(kind), asked)
-		<-f.abort
+		f.awaitAbort(ctx)
 		return rec, a.err()
 	case "leave":
 		done := rec
@@ -188,6 +188,13 @@ func (f *fakeOps) perform(ctx context.Context, kind switcher.Kind, a act, asked 
 	}
 	f.note(string(kind), asked)
 	return rec, a.err()
+}
+
+func (f *fakeOps) awaitAbort(ctx context.Context) {
+	select {
+	case <-f.abort:
+	case <-ctx.Done():
+	}
 }
 
 func (f *fakeOps) Switch(ctx context.Context, r control.SwitchRequest, by switcher.Actor) (switcher.Record, error) {

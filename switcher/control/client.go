@@ -3,6 +3,7 @@ package control
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"time"
 
 	"charactier-proxy/switcher"
 )
@@ -23,8 +25,14 @@ import (
 // DefaultSocket is where the system's daemon listens.
 const DefaultSocket = "/run/charactier-proxy/control.sock"
 
-// maxAnswer bounds what the client keeps of one answer.
-const maxAnswer = 64 << 20
+const (
+	// maxAnswer bounds what the client keeps of one answer.
+	maxAnswer = 64 << 20
+	// answerTime bounds the wait for an answer that needs no work, so that a
+	// daemon that hangs does not hang its watchers. Operations take as long as
+	// they take.
+	answerTime = 10 * time.Second
+)
 
 // Client calls the daemon. The zero value works, on the default socket. It may
 // be used by several goroutines at once; each call is a connection of its own,
@@ -36,6 +44,8 @@ type Client struct {
 	// another one, once for each call. Both may be left out.
 	OwnVersion   string
 	OtherVersion func(daemon string)
+
+	answerTime time.Duration // zero means the constant
 }
 
 // Version asks which version the daemon is.
@@ -128,6 +138,12 @@ func operate(ctx context.Context, c *Client, route Route, request any) (switcher
 // daemon and let be.
 func fetch[T any](ctx context.Context, c *Client, route Route, query url.Values, request any) (T, error) {
 	var answer T
+	if route.Method == http.MethodGet {
+		patience := cmp.Or(c.answerTime, answerTime)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, patience, c.silent(patience))
+		defer cancel()
+	}
 	resp, err := c.send(ctx, route, query, request)
 	if err != nil {
 		return answer, err
@@ -198,24 +214,30 @@ func (c *Client) compareVersion(daemon string) {
 	}
 }
 
+const statusHint = "systemctl status charactier-proxy"
+
+// silent is a daemon that took the connection and says nothing.
+func (c *Client) silent(patience time.Duration) error {
+	return hinted{fmt.Errorf("%w: nothing came from %s for %s", ErrUnreachable, c.socket(), patience), statusHint}
+}
+
 // unreachable says why no answer came, and what helps.
 func (c *Client) unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return fmt.Errorf("waiting for the daemon: %w", context.Cause(ctx))
+		return fmt.Errorf("waiting for an answer: %w", context.Cause(ctx))
 	}
-	const status = "systemctl status charactier-proxy"
 	path := c.socket()
 	switch {
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ENOTDIR):
-		return hinted{fmt.Errorf("%w: there is no socket %s", ErrUnreachable, path), status}
+		return hinted{fmt.Errorf("%w: there is no socket %s", ErrUnreachable, path), statusHint}
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return hinted{fmt.Errorf("%w: nobody listens on %s", ErrUnreachable, path), status}
+		return hinted{fmt.Errorf("%w: nobody listens on %s", ErrUnreachable, path), statusHint}
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
 		return hinted{fmt.Errorf("%w: permission denied on %s", ErrUnreachable, path), joinHint(path)}
 	case errors.Is(err, syscall.EAGAIN), errors.Is(err, os.ErrDeadlineExceeded):
-		return hinted{fmt.Errorf("%w: it does not answer on %s", ErrUnreachable, path), status}
+		return hinted{fmt.Errorf("%w: it does not answer on %s", ErrUnreachable, path), statusHint}
 	}
-	return hinted{fmt.Errorf("%w: it closed the connection without an answer: %w", ErrUnreachable, err), status}
+	return hinted{fmt.Errorf("%w: it closed the connection without an answer: %w", ErrUnreachable, err), statusHint}
 }
 
 // joinHint names the group that owns the socket, or the directory that hides

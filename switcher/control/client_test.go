@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"charactier-proxy/switcher"
 	"charactier-proxy/switcher/control"
@@ -112,5 +113,22 @@ func TestClientIsToldOfADaemonOfAnotherVersion(t *testing.T) {
 	}
 	if len(told) != 2 {
 		t.Error("a refusal does not tell the version")
+	}
+}
+
+// A daemon that hangs must not hang those who watch it.
+func TestDaemonThatSaysNothingIsGivenUp(t *testing.T) {
+	path := filepath.Join(publicDir(t), "s")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	c := control.Client{Socket: path}
+	c.SetAnswerTime(20 * time.Millisecond)
+	_, err = c.Status(t.Context())
+	want := "the daemon is not reachable: nothing came from " + path + " for 20ms"
+	if !errors.Is(err, control.ErrUnreachable) || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %q", err, want)
 	}
 }

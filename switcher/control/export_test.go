@@ -7,6 +7,9 @@ func (s *Server) SetPatience(head, body, beat time.Duration) {
 	s.patience.head, s.patience.body, s.patience.beat = head, body, beat
 }
 
+// SetAnswerTime shortens the client's wait.
+func (c *Client) SetAnswerTime(d time.Duration) { c.answerTime = d }
+
 // AnsweredRoutes are the routes that the server has an answer for.
 func (s *Server) AnsweredRoutes() []Route {
 	var routes []Route
