@@ -19,9 +19,10 @@ func newHold(s *Service) *hold {
 	return &hold{released: make(chan struct{}), limit: int64(s.HoldRequests), time: s.HoldTime}
 }
 
-// wait blocks until the hold is released. It fails with errHoldFull,
+// wait blocks until the hold is released. A request that has waited before, in
+// an earlier hold, has that much less time here. It fails with errHoldFull,
 // errHoldTimeout or ctx's cause, and then nothing was sent anywhere.
-func (h *hold) wait(ctx context.Context) error {
+func (h *hold) wait(ctx context.Context, waited time.Duration) error {
 	if n := h.waiting.Add(1); h.limit > 0 && n > h.limit {
 		h.waiting.Add(-1)
 		return errHoldFull
@@ -29,7 +30,7 @@ func (h *hold) wait(ctx context.Context) error {
 	defer h.waiting.Add(-1)
 	var timeout <-chan time.Time
 	if h.time > 0 {
-		timer := time.NewTimer(h.time)
+		timer := time.NewTimer(h.time - waited)
 		defer timer.Stop()
 		timeout = timer.C
 	}

@@ -89,24 +89,35 @@ func New(o Options) *Proxy {
 func (p *Proxy) Configure(set Settings, services []Service, active map[string]string, held map[string]bool) (*Retired, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if err := checkServices(services, active); err != nil {
+		return nil, err
+	}
 	old := p.table.Load()
 	next := &table{settings: set, routes: make(map[string]*route, len(services))}
 	for _, s := range services {
-		r, err := p.nextRoute(old.routes[s.Name], s, active[s.Name], held[s.Name])
-		if err != nil {
-			return nil, err
-		}
-		next.routes[s.Name] = r
+		next.routes[s.Name] = p.nextRoute(old.routes[s.Name], s, active[s.Name], held[s.Name])
 	}
+	p.forgetStats(old, next)
 	return p.replace(old, next), nil
 }
 
-// nextRoute keeps what it can of a service's row.
-func (p *Proxy) nextRoute(old *route, s Service, slot string, held bool) (*route, error) {
-	s.Slots, s.Upgrades = maps.Clone(s.Slots), slices.Clone(s.Upgrades)
-	if _, ok := s.Slots[slot]; !ok {
-		return nil, fmt.Errorf("service %s has no slot %q", s.Name, slot)
+func checkServices(services []Service, active map[string]string) error {
+	seen := map[string]bool{}
+	for _, s := range services {
+		if seen[s.Name] {
+			return fmt.Errorf("service %s is given twice", s.Name)
+		}
+		seen[s.Name] = true
+		if _, ok := s.Slots[active[s.Name]]; !ok {
+			return fmt.Errorf("service %s has no slot %q", s.Name, active[s.Name])
+		}
 	}
+	return nil
+}
+
+// nextRoute keeps what it can of a service's row.
+func (p *Proxy) nextRoute(old *route, s Service, slot string, held bool) *route {
+	s.Slots, s.Upgrades = maps.Clone(s.Slots), slices.Clone(s.Upgrades)
 	r := &route{service: &s}
 	if old != nil && old.target.Slot == slot && reflect.DeepEqual(*old.service, s) {
 		r.target = old.target
@@ -119,7 +130,19 @@ func (p *Proxy) nextRoute(old *route, s Service, slot string, held bool) (*route
 	case held:
 		r.hold = newHold(&s)
 	}
-	return r, nil
+	return r
+}
+
+// forgetStats drops the statistics of slots that are no more.
+func (p *Proxy) forgetStats(old, next *table) {
+	for name, was := range old.routes {
+		now := next.routes[name]
+		for slot := range was.service.Slots {
+			if now == nil || now.service.Slots[slot] == "" {
+				delete(p.stats, slotKey{name, slot})
+			}
+		}
+	}
 }
 
 // Swap makes the named slots active, service by service name, all in one
@@ -147,9 +170,10 @@ func (p *Proxy) Swap(to map[string]string) (*Retired, error) {
 	return p.replace(old, next), nil
 }
 
-// Hold makes requests of the named services wait from now on; Release lets
-// them go. Requests that hold a claim already are not touched. Unknown names
-// and services already in the wanted state are ignored.
+// Hold makes requests of the named services wait from now on: once it has
+// returned, no request of theirs starts until [Proxy.Release] lets them go.
+// Requests that hold a claim already are not touched. Unknown names and services
+// already in the wanted state are ignored.
 func (p *Proxy) Hold(services ...string) { p.setHold(services, true) }
 
 // Release ends what [Proxy.Hold] began.
@@ -176,7 +200,8 @@ func (p *Proxy) setHold(services []string, held bool) {
 
 // replace stores the next table, then retires the targets and releases the
 // holds that it no longer names. The order is what P2 rests on: whoever is
-// refused by a retired target finds the newer table.
+// refused by a retired target finds the newer table. Connections are closed
+// last, since that takes the longest and nobody waits for it.
 func (p *Proxy) replace(old, next *table) *Retired {
 	p.table.Store(next)
 	retired := &Retired{}
@@ -189,6 +214,9 @@ func (p *Proxy) replace(old, next *table) *Retired {
 		if was.hold != nil && (now == nil || now.hold != was.hold) {
 			close(was.hold.released)
 		}
+	}
+	for _, t := range retired.targets {
+		t.transport.Retire()
 	}
 	p.draining = append(p.draining, retired.targets...)
 	p.dropDrained()
@@ -233,14 +261,31 @@ func (p *Proxy) claim(ctx context.Context, service string) (claim, error) {
 		}
 		if r.hold != nil {
 			start := time.Now()
-			if err := r.hold.wait(ctx); err != nil {
+			if err := r.hold.wait(ctx, held); err != nil {
 				return claim{}, err
 			}
 			held += time.Since(start)
 			continue
 		}
-		if r.target.claim() {
-			return claim{Target: r.target, service: r.service, settings: &t.settings, held: held}, nil
+		if !r.target.claim() {
+			continue
 		}
+		if p.heldSince(t, service) {
+			r.target.release()
+			continue
+		}
+		return claim{Target: r.target, service: r.service, settings: &t.settings, held: held}, nil
 	}
+}
+
+// heldSince reports whether the service is held by a table newer than t. Like a
+// retired target that refuses, it makes the end of [Proxy.Hold] an exact
+// instant: count first, then look again.
+func (p *Proxy) heldSince(t *table, service string) bool {
+	now := p.table.Load()
+	if now == t {
+		return false
+	}
+	r := now.routes[service]
+	return r != nil && r.hold != nil
 }

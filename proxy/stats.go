@@ -119,13 +119,10 @@ func (p *Proxy) Stats() map[string]map[string]SlotStats {
 	for name, r := range t.routes {
 		all[name] = map[string]SlotStats{}
 		for slot := range r.service.Slots {
-			all[name][slot] = SlotStats{}
+			all[name][slot] = SlotStats{Causes: map[string]int64{}}
 		}
 	}
 	for key, s := range stats {
-		if all[key.service] == nil {
-			all[key.service] = map[string]SlotStats{}
-		}
 		all[key.service][key.slot] = s.snapshot()
 	}
 	for _, r := range t.routes {
@@ -137,7 +134,12 @@ func (p *Proxy) Stats() map[string]map[string]SlotStats {
 	return all
 }
 
+// addClaims adds a target's open claims to its slot. The slot may be gone from
+// the table and still drain.
 func addClaims(all map[string]map[string]SlotStats, t *Target, retired bool) {
+	if all[t.Service] == nil {
+		all[t.Service] = map[string]SlotStats{}
+	}
 	s := all[t.Service][t.Slot]
 	requests, streams := t.open()
 	s.InFlight += requests + streams

@@ -76,14 +76,13 @@ func (t *Target) endStream() {
 	t.streams.Add(-1)
 }
 
-// retire makes every later claim refuse and gives up the idle connections. It
-// must be called once, after the table that no longer names t was stored.
+// retire makes every later claim refuse. It must be called once, after the table
+// that no longer names t was stored.
 func (t *Target) retire() {
 	before := t.claims.Add(math.MinInt64) - math.MinInt64
 	t.mu.Lock()
 	t.moved, t.retired = before, time.Now()
 	t.mu.Unlock()
-	t.transport.Retire()
 }
 
 // announce wakes those who drain t.
