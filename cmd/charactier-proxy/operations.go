@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
+	"charactier-proxy/cmd/internal/config"
 	"charactier-proxy/switcher"
 	"charactier-proxy/switcher/control"
 )
@@ -62,7 +65,11 @@ func (d *daemon) Abort(_ context.Context, r control.AbortRequest, by switcher.Ac
 
 // Reload reads the configuration again.
 func (d *daemon) Reload(ctx context.Context, by switcher.Actor) (control.ConfigStatus, error) {
-	return d.reload(ctx, by)
+	status, err := d.reload(ctx, by)
+	if problems, ok := errors.AsType[config.Problems](err); ok {
+		err = fmt.Errorf("%w: %w", control.ErrBadConfig, problems)
+	}
+	return status, err
 }
 
 // History returns the newest records first.

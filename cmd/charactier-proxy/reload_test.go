@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 
 	"charactier-proxy/cmd/internal/load"
+	"charactier-proxy/switcher/control"
 )
 
 // services writes a configuration; each argument is one service's lines.
@@ -168,7 +170,7 @@ func TestAReloadAskedForAnswersWithItsOutcome(t *testing.T) {
 		t.Error(err)
 	}
 	w.write("services: [\n")
-	if _, err := w.client.Reload(t.Context()); err == nil {
-		t.Error("a broken file was reloaded without an error")
+	if _, err := w.client.Reload(t.Context()); !errors.Is(err, control.ErrBadConfig) {
+		t.Errorf("reloading a broken file: %v, want ErrBadConfig", err)
 	}
 }
