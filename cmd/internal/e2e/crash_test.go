@@ -170,7 +170,13 @@ func (d *daemon) killWhileSwitching(window time.Duration) switcher.Slot {
 	err := <-switched
 	d.start()
 
-	now := d.status().Active
+	now, end = d.status().Active, "not saved"
+	switch {
+	case err == nil:
+		end = "answered"
+	case now != from:
+		end = "saved"
+	}
 	if err == nil && now != from.Other() {
 		d.t.Errorf("the switch to %s was reported done, but after the kill %s is active", from.Other(), now)
 	}
@@ -178,5 +184,5 @@ func (d *daemon) killWhileSwitching(window time.Duration) switcher.Slot {
 	if !strings.Contains(string(body), `"slot":"`+string(now)+`"`) {
 		d.t.Errorf("the state names %s, but the answer is %s", now, body)
 	}
-	return now
+	return now, end
 }
