@@ -66,7 +66,7 @@ func (h Histogram) Count() uint64 {
 
 // Sub returns what was counted since an earlier snapshot of the same slot.
 func (h Histogram) Sub(earlier Histogram) Histogram {
-	diff := Histogram{counts: make([]uint64, len(h.counts))}
+	diff := Histogram{counts: make([]uint64, buckets)}
 	copy(diff.counts, h.counts)
 	for i, n := range earlier.counts {
 		diff.counts[i] -= min(n, diff.counts[i])
