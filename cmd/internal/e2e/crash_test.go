@@ -89,12 +89,14 @@ func TestSoakAKilledDaemonKnowsItsSlot(t *testing.T) {
 	begin := time.Now()
 	d.switchTo("", -1)
 	window := 2 * time.Since(begin)
-	both := map[switcher.Slot]int64{}
+	both, ends := map[switcher.Slot]int64{}, map[string]int64{}
 	for range kills {
-		both[d.killWhileSwitching(window)]++
+		now, end := d.killWhileSwitching(window)
+		both[now]++
+		ends[end]++
 	}
 	r := stop()
-	t.Logf("%d kills, found active afterwards: %v\n%s", kills, both, r.Summary())
+	t.Logf("%d kills, found active afterwards: %v; the switches were: %v\n%s", kills, both, ends, r.Summary())
 
 	if r.ByKind[load.Reset] != r.Failed || r.Failed > kills*clients {
 		t.Errorf("want no failure but a reset of what was under way, at most %d\n%s", kills*clients, r)
@@ -154,8 +156,8 @@ func newActivated(t *testing.T, blue, green *slot) *daemon {
 }
 
 // killWhileSwitching kills at some moment within the window and returns which
-// slot is active in the daemon's next life.
-func (d *daemon) killWhileSwitching(window time.Duration) switcher.Slot {
+// slot is active in the daemon's next life, and how far the switch had come.
+func (d *daemon) killWhileSwitching(window time.Duration) (now switcher.Slot, end string) {
 	d.t.Helper()
 	from := d.status().Active
 	switched := make(chan error, 1)
