@@ -15,6 +15,10 @@ type clientWriter struct {
 	// when the final head goes out.
 	ends   func() bool
 	http10 bool // the client knows no informational answers
+	// headOnly says that the answer is nothing but its head. It must not be
+	// flushed: HTTP/2 would then end the stream by a frame of its own, and a gRPC
+	// client would miss its status.
+	headOnly bool
 
 	status    int // of the final answer; 0 before it
 	firstByte time.Time
@@ -59,6 +63,9 @@ func (w *clientWriter) Write(p []byte) (int, error) {
 
 // FlushError is found by [http.ResponseController].
 func (w *clientWriter) FlushError() error {
+	if w.headOnly {
+		return nil
+	}
 	w.progress.renew()
 	err := w.flush()
 	w.note(err)

@@ -134,6 +134,7 @@ func (f *forwarder) answered(res *http.Response) error {
 	if mediaType, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")); mediaType == eventStreamMediaType {
 		x.beginStream()
 	}
+	x.w.headOnly = res.ContentLength == 0 && len(res.Trailer) == 0
 	res.Body = &slotBody{ReadCloser: res.Body, x: x}
 	return nil
 }
