@@ -70,8 +70,22 @@ func (t *h2cTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		x.end()
 		return nil, err
 	}
+	if endedWithHead(res) {
+		x.end()
+		res.Body = http.NoBody
+		return res, nil
+	}
 	res.Body = &h2cBody{ReadCloser: res.Body, x: x}
 	return res, nil
+}
+
+// endedWithHead reports whether the stream ended with the answer's head, as do
+// the answers of gRPC that consist of trailers only. Whoever passes such an
+// answer on must end his stream with the head too, or gRPC's clients take the
+// trailers for a header.
+func endedWithHead(res *http.Response) bool {
+	_, said := res.Header["Content-Length"]
+	return res.ContentLength == 0 && !said
 }
 
 // h2cExchange is one request and its answer.
