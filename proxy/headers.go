@@ -112,8 +112,8 @@ func clientAddr(r *http.Request, from peer, set *Settings) netip.Addr {
 
 // forwardHeaders writes what the slot is told about the request's way here. What
 // a trusted peer says arrives as it was said, its own address not added, and
-// cannot be taken out by "Connection: X-Forwarded-For"; only what is missing is
-// filled in. What anybody else says is dropped and said afresh (P5). There is
+// cannot be taken out by "Connection: X-Forwarded-For"; only the client's
+// address and the scheme are filled in where they are missing. What anybody else says is dropped and said afresh (P5). There is
 // no Via: the proxy is not seen (RFC 9110, section 7.6.3, asks for one; nginx
 // and others leave it out as well, since applications change what they do on
 // seeing it).
@@ -122,13 +122,13 @@ func forwardHeaders(out http.Header, in *http.Request, from peer, client netip.A
 		keepClaims(out, in.Header)
 	} else {
 		dropClaims(out)
+		setMissing(out, forwardedHostField, in.Host)
 	}
 	if addr := addrText(client); addr != "" {
 		setMissing(out, forwardedForField, addr)
 		setMissing(out, realIPField, addr)
 	}
 	setMissing(out, forwardedProtoField, "http")
-	setMissing(out, forwardedHostField, in.Host)
 }
 
 // keepClaims brings back what was taken out on the way.

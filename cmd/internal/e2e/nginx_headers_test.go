@@ -21,13 +21,12 @@ type echoed struct {
 }
 
 // fields are the header fields as they came, but for those that are between
-// two neighbours only, and for the one that we add where it is missing: Host
-// once more, which changes nothing for an app that trusts it.
+// two neighbours only.
 func (e echoed) fields() []string {
 	var fields []string
 	for i := 0; i < len(e.RawHeaders); i += 2 {
 		switch field := strings.ToLower(e.RawHeaders[i]) + ": " + e.RawHeaders[i+1]; field {
-		case "connection: upgrade", "connection: keep-alive", "x-forwarded-host: example.com":
+		case "connection: upgrade", "connection: keep-alive":
 		default:
 			fields = append(fields, field)
 		}
