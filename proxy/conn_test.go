@@ -128,3 +128,33 @@ func TestADeadlineInThePastIsNotRenewed(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestHTTP2IsKnownByItsFirstBytesHoweverTheyCome(t *testing.T) {
+	for _, tt := range []struct {
+		pieces []string
+		http2  bool
+	}{
+		{[]string{"PRI * HTTP/2.0"}, true},
+		{[]string{"P", "R", "I * "}, true},
+		{[]string{"\r\n", "PR", "I"}, true},
+		{[]string{"P", "OST / "}, false},
+		{[]string{"\r", "\nGET /"}, false},
+	} {
+		ours, theirs := net.Pipe()
+		c := newClientConn(ours, newServing(&ServerOptions{}, nil))
+		go func() {
+			for _, p := range tt.pieces {
+				io.WriteString(theirs, p) //nolint:errcheck // the reader tells
+			}
+		}()
+		b := make([]byte, 14)
+		if _, err := c.Read(b); err != nil {
+			t.Fatal(err)
+		}
+		if c.http2.Load() != tt.http2 {
+			t.Errorf("%q: HTTP/2 %v", tt.pieces, c.http2.Load())
+		}
+		c.Close()
+		theirs.Close()
+	}
+}

@@ -257,6 +257,18 @@ func TestTrailersPassInBothDirections(t *testing.T) {
 	c.get("/") // on the same connection
 }
 
+func TestTrailersThatWereNotAnnouncedPassToo(t *testing.T) {
+	slot := startHandler(t, func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body) //nolint:errcheck // the trailers tell
+		fmt.Fprint(w, r.Trailer.Get("X-Sum"))
+	})
+	c := startFront(t, slot).dial()
+	c.say("POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 42\r\n\r\n")
+	if _, body := c.whole("POST"); body != "42" {
+		t.Errorf("the slot saw %q", body)
+	}
+}
+
 func TestAnswersWithoutABodyStayWithoutOne(t *testing.T) {
 	slot := proxytest.Start(t, func(c *proxytest.Conn) {
 		for {

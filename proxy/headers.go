@@ -112,11 +112,11 @@ func clientAddr(r *http.Request, from peer, set *Settings) netip.Addr {
 
 // forwardHeaders writes what the slot is told about the request's way here. What
 // a trusted peer says arrives as it was said, its own address not added, and
-// cannot be taken out by "Connection: X-Forwarded-For"; only the client's
-// address and the scheme are filled in where they are missing. What anybody else says is dropped and said afresh (P5). There is
-// no Via: the proxy is not seen (RFC 9110, section 7.6.3, asks for one; nginx
-// and others leave it out as well, since applications change what they do on
-// seeing it).
+// cannot be taken out by "Connection: X-Forwarded-For"; only the client's address
+// and the scheme are filled in where they are missing. What anybody else says is
+// dropped and said afresh (P5). There is no Via: the proxy is not seen (RFC 9110,
+// section 7.6.3, asks for one; nginx and others leave it out as well, since
+// applications change what they do on seeing it).
 func forwardHeaders(out http.Header, in *http.Request, from peer, client netip.Addr) {
 	if from.trusted {
 		keepClaims(out, in.Header)

@@ -54,6 +54,8 @@ func newRelay(f *forwarder, service string, w http.ResponseWriter, r *http.Reque
 		// Without it, net/http reads the rest of the body before it lets an answer
 		// go: a client would learn of a 413 only after the whole upload, and a
 		// stream in both directions would stand still (golang/go#15527, #40747).
+		// Ending the connection, as lastOnConn has it, has the same effect today;
+		// this is the way that is documented.
 		control.EnableFullDuplex() //nolint:errcheck // then answers are late
 	}
 	return x

@@ -154,8 +154,9 @@ func connOf(ctx context.Context) *clientConn {
 // serving is one [Server.Serve]: its listener and what that has accepted.
 type serving struct {
 	net.Listener
-	opts *ServerOptions
-	room chan struct{} // holds one for each open connection; nil means no bound
+	opts   *ServerOptions
+	room   chan struct{} // holds one for each open connection; nil means no bound
+	warned bool          // of failing accepts; belongs to Accept
 
 	stopping chan struct{}
 	cutting  atomic.Bool
@@ -203,13 +204,24 @@ func (s *serving) Accept() (net.Conn, error) {
 		if s.isStopping() {
 			return nil, net.ErrClosed // a timeout would be taken for a reason to try again
 		}
+		s.warnOnce(err)
 		return nil, err
 	}
+	s.warned = false
 	c := newClientConn(nc, s)
 	s.mu.Lock()
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()
 	return c, nil
+}
+
+// warnOnce tells of the first of several failures in a row, such as a lack of
+// file descriptors, after which net/http tries again.
+func (s *serving) warnOnce(err error) {
+	if !s.warned {
+		s.opts.Logger.Warn("accepting a connection", zap.Stringer("address", s.Addr()), zap.Error(err))
+	}
+	s.warned = true
 }
 
 func (s *serving) leaveRoom() {

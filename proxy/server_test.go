@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -389,6 +390,32 @@ func TestAListenerThatFailsEndsServe(t *testing.T) {
 	err = NewServer(ServerOptions{Handler: http.NotFoundHandler()}).Serve(t.Context(), ln)
 	if !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Serve returned %v", err)
+	}
+}
+
+// tiredListener fails some accepts for want of file descriptors.
+type tiredListener struct {
+	net.Listener
+	fails int
+}
+
+func (l *tiredListener) Accept() (net.Conn, error) {
+	if l.fails--; l.fails >= 0 {
+		return nil, &net.OpError{Op: "accept", Err: syscall.EMFILE}
+	}
+	return l.Listener.Accept()
+}
+
+func TestALackOfFileDescriptorsIsToldOnceAndSurvived(t *testing.T) {
+	addr, _, _ := gate(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := startFront(t, addr, func(o *frontOptions) { o.listener = &tiredListener{ln, 3} })
+	f.dial().get("/free")
+	if n := f.loud.FilterMessage("accepting a connection").Len(); n != 1 {
+		t.Errorf("told %d times", n)
 	}
 }
 

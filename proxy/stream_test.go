@@ -69,6 +69,9 @@ func TestAnEventStreamIsFlushedAtOnceAndCountedAsAStream(t *testing.T) {
 	close(next)
 	close(end)
 	f.await("the stream to end", func() bool { s := f.stats(); return s.Streams == 0 && s.InFlight == 0 })
+	if n := f.proxy.table.Load().routes["backend"].target.streams.Load(); n != 0 {
+		t.Errorf("%d streams are still counted", n)
+	}
 	if e := f.entry(1); e["stream"] != true {
 		t.Errorf("access log: %v", e)
 	}

@@ -118,7 +118,6 @@ func takeOver(nc net.Conn) duplex {
 	if !ok {
 		return plainConn{nc}
 	}
-	c.setHalfCloseTime(0)
 	return tunnelClient{c}
 }
 
