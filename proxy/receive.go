@@ -22,7 +22,8 @@ const (
 
 // askFirst sends the head of a request that expects 100 and waits for leave to
 // send its body. It returns nil and no error when the body is due, else the
-// slot's final answer, and then the body was never read.
+// slot's final answer, and then the body was never read. Leave once given, the
+// clock of the answer stands still until the body is out.
 func (x *exchange) askFirst() (*http.Response, error) {
 	if err := x.writeHead(); err != nil {
 		return nil, err
@@ -43,8 +44,12 @@ func (x *exchange) askFirst() (*http.Response, error) {
 		case !informational(res):
 			return x.deliver(res)
 		}
-		if err := x.forward(res); err != nil || res.StatusCode == http.StatusContinue {
+		if err := x.forward(res); err != nil {
 			return nil, err
+		}
+		if res.StatusCode == http.StatusContinue {
+			x.c.SetReadDeadline(time.Time{}) //nolint:errcheck // the read tells
+			return nil, nil
 		}
 	}
 }
