@@ -165,14 +165,20 @@ func (w *Watcher) noteLocked(err error) {
 	}
 }
 
-// Nudge tells the watcher that the data path could not connect: the address is
-// unhealthy from this instant, and is probed at once. It does not block. An
-// address that is unhealthy already is probed fast anyway, so further nudges
-// cost nothing and change nothing but the error.
+// Nudge tells the watcher that the data path could not connect. A refused
+// connect makes the address unhealthy from this instant; any other counts like
+// one failed probe, since it may be our own fault. Either way the address is
+// probed at once. It does not block. An address that is unhealthy already is
+// probed fast anyway, so further nudges cost nothing and change nothing but the
+// error.
 func (w *Watcher) Nudge(err error) {
 	w.mu.Lock()
 	news := w.tracker.state != Unhealthy
-	w.tracker.refuse()
+	if Refused(err) {
+		w.tracker.refuse()
+	} else {
+		w.tracker.observe(err)
+	}
 	w.noteLocked(err)
 	w.mu.Unlock()
 	if news {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -150,9 +151,21 @@ func TestFastProbesAreAtLeastAQuarterSecondApartUnlessTheIntervalIsShorter(t *te
 	}
 }
 
+func TestAConnectThatFailedOtherwiseCountsLikeAProbe(t *testing.T) {
+	s := &slot{took: 10 * ms}
+	watch(t, s, 0, func(t *testing.T, w *Watcher) {
+		until(s, 2500*ms)
+		w.Nudge(errors.New("too many open files"))
+		if got := w.Status(); got.State != Healthy || got.Failures != 1 {
+			t.Errorf("after one connect that says nothing about the slot: %+v", got)
+		}
+		until(s, 4*time.Second)
+	})
+}
+
 func TestNudgeMakesUnhealthyAtOnceAndProbesOnce(t *testing.T) {
 	s := &slot{took: 10 * ms}
-	refused := errors.New("dial tcp: connection refused")
+	refused := fmt.Errorf("dial tcp: %w", syscall.ECONNREFUSED)
 	watch(t, s, 0, func(t *testing.T, w *Watcher) {
 		until(s, 2500*ms)
 		for range 100 {

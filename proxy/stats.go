@@ -21,6 +21,7 @@ type outcome struct {
 type slotStats struct {
 	classes [6]atomic.Int64
 	faults  atomic.Int64
+	fails   atomic.Int64 // answers 5xx that are the slot's own
 	in, out atomic.Int64
 	streams atomic.Int64 // opened
 	latency histogram
@@ -44,6 +45,8 @@ func (s *slotStats) observe(o outcome) {
 	}
 	if o.cause != "" {
 		s.countCause(o.cause)
+	} else if class == 5 {
+		s.fails.Add(1)
 	}
 }
 
@@ -75,6 +78,8 @@ type SlotStats struct {
 	// Faults are those of them that the slot is to blame for. What a client did
 	// wrong is never among them.
 	Faults int64
+	// Errors are the slot's own answers 5xx together with its Faults.
+	Errors int64
 	// BytesIn and BytesOut are body bytes from and to clients.
 	BytesIn, BytesOut int64
 	// StreamsOpened counts upgrades and event streams.
@@ -88,6 +93,7 @@ func (s *slotStats) snapshot() SlotStats {
 		Faults: s.faults.Load(), BytesIn: s.in.Load(), BytesOut: s.out.Load(),
 		StreamsOpened: s.streams.Load(), Latency: s.latency.snapshot(), Causes: map[string]int64{},
 	}
+	out.Errors = s.fails.Load() + out.Faults
 	for i := range s.classes {
 		out.Requests[i] = s.classes[i].Load()
 	}

@@ -9,23 +9,24 @@ import (
 	"syscall"
 )
 
+// lockName is the file that names the process which has the directory.
+const lockName = "lock"
+
 // lockDir takes the directory for this process, so that two daemons never
 // write the same state. The kernel gives the lock up with the process, however
-// that ends.
+// that ends. The directory itself is locked: that needs no file to be written,
+// so a full or read-only disk does not keep the proxy from starting.
 func lockDir(dir string) (*os.File, error) {
-	path := filepath.Join(dir, "lock")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	f, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, fmt.Errorf("locking the state directory: %w", err)
 	}
 	if err := flock(f); err != nil {
 		defer f.Close()
-		return nil, fmt.Errorf("locking the state directory %s: %w", dir, heldBy(f, err))
+		return nil, fmt.Errorf("locking the state directory %s: %w", dir, heldBy(dir, err))
 	}
-	if err := writePID(f); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("locking the state directory: %w", err)
-	}
+	// It only makes the message to a second daemon clearer.
+	_ = writePID(dir)
 	return f, nil
 }
 
@@ -38,20 +39,23 @@ func flock(f *os.File) error {
 	}
 }
 
-// heldBy names the process that has the lock.
-func heldBy(f *os.File, err error) error {
+// heldBy names the process that has the lock, if it could write that down.
+func heldBy(dir string, err error) error {
 	if !errors.Is(err, syscall.EWOULDBLOCK) {
 		return err
 	}
-	pid := make([]byte, 32)
-	n, _ := f.ReadAt(pid, 0)
-	return fmt.Errorf("another charactier-proxy uses it, process %s", strings.TrimSpace(string(pid[:n])))
+	pid, err := os.ReadFile(filepath.Join(dir, lockName))
+	if err != nil {
+		return errors.New("another charactier-proxy uses it")
+	}
+	return fmt.Errorf("another charactier-proxy uses it, process %s", strings.TrimSpace(string(pid)))
 }
 
-func writePID(f *os.File) error {
-	if err := f.Truncate(0); err != nil {
+func writePID(dir string) error {
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
 		return err
 	}
-	_, err := f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
-	return err
+	_, err = fmt.Fprintln(f, os.Getpid())
+	return errors.Join(err, f.Close())
 }

@@ -24,7 +24,7 @@ const (
 //	state.previous.json   the committed state before it, never with an intent
 //	state.json.damaged-*  what could not be read and was set aside
 //	history.jsonl         the history, see [FileHistory]
-//	lock                  held by the daemon, with its process id
+//	lock                  the process id of the daemon that has the directory
 //
 // Save writes a new file, syncs it, renames it into place and syncs the
 // directory, so that a power cut leaves the old state or the new one. What Load
@@ -100,9 +100,8 @@ func openFileStore(d disk, dir string) (*FileStore, error) {
 		if !strings.HasSuffix(name, tempSuffix) {
 			continue
 		}
-		if err := d.remove(filepath.Join(dir, name)); err != nil {
-			return nil, fmt.Errorf("removing an unfinished file: %w", err)
-		}
+		// One that stays does no harm.
+		_ = d.remove(filepath.Join(dir, name))
 	}
 	return &FileStore{dir: dir, disk: d}, nil
 }

@@ -220,7 +220,6 @@ func (d *daemon) begin(cfg *config.Config) error {
 	if err := d.route(cfg, active, held); err != nil {
 		return err
 	}
-	d.watches.apply(wantedWatches(cfg))
 	for _, o := range d.doors.all() {
 		d.startDoor(o)
 	}
@@ -238,10 +237,19 @@ func (d *daemon) reportReady(ctx context.Context) error {
 	d.notifyReady()
 	d.log.Info("ready", zap.String("version", version), zap.String("traffic", d.summary()),
 		zap.String("state", d.paths.StateDir), zap.String("socket", d.paths.Socket))
-	if note := d.switcher.State().Note; note != "" {
-		d.log.Warn("state: " + note)
-	}
+	d.logStart()
 	return nil
+}
+
+// logStart says what was found in the state directory, if that was not simply
+// the last state.
+func (d *daemon) logStart() {
+	if note := d.switcher.Note(); note != "" {
+		d.log.Info("state", zap.String("found", note))
+	}
+	for _, warning := range d.switcher.Warnings() {
+		d.log.Warn("state", zap.String("warning", warning))
+	}
 }
 
 // endWith waits for ctx, drains the doors and then ends the rest: the control
@@ -253,7 +261,7 @@ func (d *daemon) endWith(ctx, rest context.Context, endRest context.CancelFunc) 
 		return nil
 	}
 	d.stopping.Store(true)
-	bound := d.config.current().Server.ShutdownTimeout
+	bound := d.startedWith.Server.ShutdownTimeout
 	d.log.Info("ending: no new connections, requests in flight may finish", zap.Duration("within", bound))
 	if err := errors.Join(d.notify.Stopping("draining"), d.notify.ExtendTimeout(bound+5*time.Second)); err != nil {
 		d.log.Warn("telling systemd", zap.Error(err))
@@ -297,6 +305,9 @@ func (d *daemon) alive(ctx context.Context) error {
 }
 
 func (d *daemon) notifyReady() {
+	if d.stopping.Load() {
+		return
+	}
 	if err := d.notify.Ready(d.summary()); err != nil {
 		d.log.Warn("telling systemd", zap.Error(err))
 	}

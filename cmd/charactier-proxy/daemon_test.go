@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -213,5 +215,32 @@ func TestALostStateIsDecidedByTheOperator(t *testing.T) {
 	}
 	if code, out := call("--assume-active", "backend=blue"); code != exitFailed || !strings.Contains(out, "nothing was recorded") {
 		t.Errorf("assuming over a sound state: exit %d and %s", code, out)
+	}
+}
+
+// An answer that a slot broke off began as a 200 and is an error all the same.
+func TestErrorsCountWhatTheSlotBrokeOff(t *testing.T) {
+	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/sick" {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Length", "100")
+		fmt.Fprint(w, "short")
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}))
+	t.Cleanup(broken.Close)
+	address := freeAddress(t)
+	w := newWorld(t, services(service("backend", address, broken.Listener.Addr().String(), namedSlot(t, "green"))))
+	if _, body, err := get(address, "/"); err == nil {
+		t.Errorf("a broken answer ended cleanly: %q", body)
+	}
+	if status, _, _ := get(address, "/sick"); status != http.StatusInternalServerError {
+		t.Errorf("the slot's own answer arrived as %d", status)
+	}
+	await(t, "both requests to be counted", func() bool { return w.status().Services[0].Slots[0].Requests == 2 })
+	if got := w.status().Services[0].Slots[0].Errors; got != 2 {
+		t.Errorf("%d errors, want the broken answer and the 500", got)
 	}
 }

@@ -117,6 +117,9 @@ func TestAKillBetweenAnyTwoStepsLeavesOneActiveSlot(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				if told := strings.Contains(status.State.Note, "the daemon ended during switch"); told != w.wasInterrupted(want) {
+					t.Errorf("the status says of the start: %q", status.State.Note)
+				}
 				for i, s := range status.Services {
 					if s.Active != want {
 						t.Errorf("%s is on %s, want %s", s.Name, s.Active, want)
@@ -280,6 +283,10 @@ func (w *killWorld) checkHistory(active switcher.Slot) {
 	if fmt.Sprint(outcomes) != fmt.Sprint(want) {
 		w.Errorf("the history tells of switches that ended %v, want %v", outcomes, want)
 	}
+}
+
+func (w *killWorld) wasInterrupted(active switcher.Slot) bool {
+	return active == switcher.Blue && !w.intentWasNotSaved()
 }
 
 func (w *killWorld) intentWasNotSaved() bool { return strings.HasSuffix(w.Name(), "before_saving_1") }

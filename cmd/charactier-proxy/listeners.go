@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"charactier-proxy/cmd/internal/config"
 	"charactier-proxy/proxy"
@@ -152,14 +154,17 @@ func (d *doors) check(ctx context.Context) error {
 // listenUnix takes the path over from a process that is gone, but never from
 // one that still answers.
 func listenUnix(path string) (net.Listener, error) {
-	if conn, err := net.Dial("unix", path); err == nil {
+	conn, err := net.Dial("unix", path)
+	switch {
+	case err == nil:
 		conn.Close()
 		return nil, fmt.Errorf("%s is in use by another process", path)
-	}
-	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
-		if err := os.Remove(path); err != nil {
-			return nil, fmt.Errorf("removing the stale socket: %w", err)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		if err := removeSocket(path); err != nil {
+			return nil, err
 		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("asking who listens on %s: %w", path, err)
 	}
 	ln, err := net.Listen("unix", path)
 	if err != nil {
@@ -170,4 +175,16 @@ func listenUnix(path string) (net.Listener, error) {
 		return nil, errors.Join(err, ln.Close())
 	}
 	return ln, nil
+}
+
+// removeSocket removes what a dead process left, and nothing but a socket.
+func removeSocket(path string) error {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("%s is there and is not a socket: move it away", path)
+	}
+	return os.Remove(path)
 }

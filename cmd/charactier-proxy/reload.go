@@ -59,6 +59,8 @@ func (k *configKeeper) reject(err error) {
 	k.about.Rejected, k.about.RejectedAt = summary(err), time.Now()
 }
 
+var errStopping = errors.New("the daemon is stopping")
+
 // summary is one line about a configuration that was not taken.
 func summary(err error) string {
 	if problems, ok := errors.AsType[config.Problems](err); ok {
@@ -72,6 +74,10 @@ func summary(err error) string {
 func (d *daemon) reload(ctx context.Context, by switcher.Actor) (control.ConfigStatus, error) {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
+	if d.stopping.Load() {
+		_, status := d.config.status()
+		return status, errStopping
+	}
 	if err := d.notify.Reloading(); err != nil {
 		d.log.Warn("telling systemd", zap.Error(err))
 	}
@@ -114,7 +120,6 @@ func (d *daemon) apply(ctx context.Context, by switcher.Actor, cfg *config.Confi
 		return err
 	}
 	d.serve(wanted, opened)
-	d.watches.apply(wantedWatches(cfg))
 	d.level.SetLevel(logLevel(cfg))
 	d.config.accept(cfg, d.configPath(), needsRestart)
 	d.closeUnwanted(wanted)
@@ -142,7 +147,9 @@ func (d *daemon) configure(ctx context.Context, by switcher.Actor, cfg *config.C
 	}
 }
 
-// route gives the data path its table.
+// route gives the data path its table and the slots their watches. It runs
+// under the switcher's lock, so that a switch never asks the watch of an address
+// that traffic does not go to any more (S3).
 func (d *daemon) route(cfg *config.Config, active map[string]switcher.Slot, held map[string]bool) error {
 	slots := make(map[string]string, len(active))
 	for name, slot := range active {
@@ -152,8 +159,11 @@ func (d *daemon) route(cfg *config.Config, active map[string]switcher.Slot, held
 	if err != nil {
 		return err
 	}
-	_, err = d.proxy.Configure(settings, cfg.ProxyServices(), slots, held)
-	return err
+	if _, err := d.proxy.Configure(settings, cfg.ProxyServices(), slots, held); err != nil {
+		return err
+	}
+	d.watches.apply(wantedWatches(cfg))
+	return nil
 }
 
 // serve lets the doors lead where cfg says and starts those newly opened.
@@ -167,17 +177,18 @@ func (d *daemon) serve(wanted map[string]string, opened []*door) {
 // startDoor lets clients in. A door that fails ends the daemon, which systemd
 // then starts anew; requests cut at the end of a drain are only reported.
 func (d *daemon) startDoor(o *door) {
-	cfg := d.config.current()
+	// All doors live by the bounds that the daemon was started with.
+	bounds := d.startedWith.Server
 	server := proxy.NewServer(proxy.ServerOptions{
 		Handler:           o,
 		Logger:            d.log.Named("server"),
-		ReadHeaderTimeout: cfg.Server.HeaderTimeout,
-		IdleTimeout:       cfg.Server.IdleTimeout,
-		MaxHeaderBytes:    int(cfg.Server.MaxHeader),
-		MaxConns:          cfg.Server.MaxConnections,
+		ReadHeaderTimeout: bounds.HeaderTimeout,
+		IdleTimeout:       bounds.IdleTimeout,
+		MaxHeaderBytes:    int(bounds.MaxHeader),
+		MaxConns:          bounds.MaxConnections,
 		KeepBacklog:       o.inherited,
 		IdleGrace:         idleGrace,
-		ShutdownTimeout:   cfg.Server.ShutdownTimeout,
+		ShutdownTimeout:   bounds.ShutdownTimeout,
 	})
 	d.tasks.start(doorTask(o), func(ctx context.Context) error {
 		err := server.Serve(ctx, o.listener)

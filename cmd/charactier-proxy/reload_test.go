@@ -4,11 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"charactier-proxy/cmd/internal/load"
+	"charactier-proxy/switcher"
 	"charactier-proxy/switcher/control"
 )
 
@@ -172,5 +178,91 @@ func TestAReloadAskedForAnswersWithItsOutcome(t *testing.T) {
 	w.write("services: [\n")
 	if _, err := w.client.Reload(t.Context()); !errors.Is(err, control.ErrBadConfig) {
 		t.Errorf("reloading a broken file: %v, want ErrBadConfig", err)
+	}
+}
+
+// A switch that comes while a slot's address changes must not be let through by
+// what the watch of the old address knows (S3).
+func TestASwitchDuringAReloadAsksTheNewAddress(t *testing.T) {
+	address, extra, dead := freeAddress(t), freeAddress(t), freeAddress(t)
+	blue, green := namedSlot(t, "blue"), namedSlot(t, "green")
+	var hold atomic.Bool
+	reached, release := make(chan struct{}), make(chan struct{})
+	w := newWorldWith(t, services(service("backend", address, blue, green)), func(o *daemonOptions) {
+		o.wrapStore = func(s switcher.Store) switcher.Store {
+			return hookedStore{s, func() {
+				if hold.CompareAndSwap(true, false) {
+					close(reached)
+					<-release
+				}
+			}}
+		}
+	})
+	hold.Store(true) // the next save is that of the new service, in the middle of the reload
+	w.write(services(service("backend", address, blue, dead), service("frontend", extra, blue, green)))
+	<-reached
+	w.daemon.doors.mu.Lock() // the reload stands still once it has given up the switcher's lock
+	close(release)
+	if err := w.daemon.switcher.AwaitIdle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	record, _, err := w.daemon.switcher.Switch(t.Context(), switcher.Request{To: switcher.Green, Services: []string{"backend"}})
+	w.daemon.doors.mu.Unlock()
+	if !errors.Is(err, switcher.ErrUnhealthy) {
+		t.Errorf("the switch to an address where nobody listens: %s, %v", record.Outcome, err)
+	}
+}
+
+// hookedStore calls a hook before each save.
+type hookedStore struct {
+	switcher.Store
+	hook func()
+}
+
+func (s hookedStore) Save(st switcher.State) error {
+	s.hook()
+	return s.Store.Save(st)
+}
+
+func TestAUnixListenerIsNeverTakenFromTheLiving(t *testing.T) {
+	path := filepath.Join(shortDir(t), "s")
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(fd)
+	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrUnix{Name: path}), syscall.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	// Its queue is full: a connect is told to try again, which is no sign of death.
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if ln, err := listenUnix(path); err == nil {
+		ln.Close()
+		t.Error("took the socket of a process that is busy")
+	}
+	if err := syscall.Close(fd); err != nil {
+		t.Fatal(err)
+	}
+	ln, err := listenUnix(path)
+	if err != nil {
+		t.Fatalf("did not take the socket of a process that is gone: %v", err)
+	}
+	ln.Close()
+}
+
+func TestAFileInAListenersPlaceIsLeftAlone(t *testing.T) {
+	path := filepath.Join(shortDir(t), "s")
+	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := listenUnix(path); err == nil {
+		t.Error("listened where a file is")
+	}
+	if b, err := os.ReadFile(path); string(b) != "precious" {
+		t.Errorf("the file is gone: %q %v", b, err)
 	}
 }

@@ -36,33 +36,42 @@ type watches struct {
 
 // apply starts, replaces and ends watches so that they are the wanted ones. A
 // watch whose address and check did not change goes on and keeps what it knows.
+// From its return on, whoever asks about a place asks the new watch. It must not
+// be called by several goroutines at once.
 func (w *watches) apply(wanted map[place]watch) {
+	ended, begun := w.replace(wanted)
+	// The lock is not held here: a watch may be busy telling of a change, and
+	// requests ask about theirs meanwhile.
+	w.tasks.stop(ended...)
+	for p, now := range begun {
+		w.tasks.start(watchTask(p), func(ctx context.Context) error {
+			now.Watch(ctx)
+			return nil
+		})
+	}
+}
+
+func (w *watches) replace(wanted map[place]watch) (ended []string, begun map[place]*watch) {
+	begun = map[place]*watch{}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for p, old := range w.byPlace {
 		if now, ok := wanted[p]; !ok || now.address != old.address || !reflect.DeepEqual(now.check, old.check) {
-			w.tasks.stop(watchTask(p))
+			ended = append(ended, watchTask(p))
 			delete(w.byPlace, p)
 		}
 	}
 	for p, now := range wanted {
 		if w.byPlace[p] == nil {
-			w.start(p, now)
+			now.Watcher = health.NewWatcher(health.Options{
+				Address:  now.address,
+				Check:    now.check,
+				OnChange: func(s health.Status) { w.onChange(p, s) },
+			})
+			w.byPlace[p], begun[p] = &now, &now
 		}
 	}
-}
-
-func (w *watches) start(p place, now watch) {
-	now.Watcher = health.NewWatcher(health.Options{
-		Address:  now.address,
-		Check:    now.check,
-		OnChange: func(s health.Status) { w.onChange(p, s) },
-	})
-	w.byPlace[p] = &now
-	w.tasks.start(watchTask(p), func(ctx context.Context) error {
-		now.Watch(ctx)
-		return nil
-	})
+	return ended, begun
 }
 
 func watchTask(p place) string { return "watch " + p.String() }

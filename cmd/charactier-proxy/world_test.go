@@ -31,6 +31,10 @@ type world struct {
 }
 
 func newWorld(t *testing.T, yaml string) *world {
+	return newWorldWith(t, yaml, func(*daemonOptions) {})
+}
+
+func newWorldWith(t *testing.T, yaml string, adjust func(*daemonOptions)) *world {
 	w := &world{T: t, dir: shortDir(t), log: &logBuffer{}}
 	w.write(yaml)
 	p := paths.Paths{
@@ -42,7 +46,9 @@ func newWorld(t *testing.T, yaml string) *world {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	w.daemon, err = newDaemon(ctx, daemonOptions{paths: p, config: cfg, version: config.VersionOf(p.Config), stderr: w.log})
+	o := daemonOptions{paths: p, config: cfg, version: config.VersionOf(p.Config), stderr: w.log}
+	adjust(&o)
+	w.daemon, err = newDaemon(ctx, o)
 	if err != nil {
 		cancel()
 		t.Fatal(err)
