@@ -48,7 +48,7 @@ type ServerOptions struct {
 	// bring a request. It is then answered with "Connection: close".
 	IdleGrace time.Duration
 	// ShutdownTimeout bounds the whole of stopping. What is still open then is
-	// cut.
+	// cut; 0 means at once.
 	ShutdownTimeout time.Duration
 }
 

@@ -230,6 +230,21 @@ func TestWhatDoesNotEndInTimeIsCutAndCounted(t *testing.T) {
 	}
 }
 
+func TestAServerWithNoTimeToStopCutsAtOnce(t *testing.T) {
+	addr, arrived, _ := gate(t)
+	f := startFront(t, addr, func(o *frontOptions) { o.server.ShutdownTimeout = 0 })
+	f.dial().say("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+	<-arrived
+	select {
+	case err := <-f.stopping():
+		if err == nil {
+			t.Error("nothing is said to have been cut")
+		}
+	case <-time.After(patience):
+		t.Fatal("it still waits")
+	}
+}
+
 func TestATunnelIsCutAtTheDeadline(t *testing.T) {
 	slot := startTunnelSlot(t, func(c *proxytest.Conn) { c.Gone() })
 	f := startFront(t, slot.Addr(), func(o *frontOptions) { o.server.ShutdownTimeout = 50 * time.Millisecond })

@@ -22,10 +22,7 @@ func (s *serving) stopAccepting() {
 
 // finish lets what is open end and cuts it at the deadline.
 func (s *serving) finish(hs *http.Server, cut context.CancelCauseFunc) error {
-	ctx, cancel := context.Background(), context.CancelFunc(func() {})
-	if s.opts.ShutdownTimeout > 0 {
-		ctx, cancel = context.WithTimeout(ctx, s.opts.ShutdownTimeout)
-	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.opts.ShutdownTimeout)
 	defer cancel()
 	s.lingerIdle(ctx)
 	s.closeIdle(ctx)
