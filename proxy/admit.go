@@ -3,6 +3,8 @@ package proxy
 import (
 	"net/http"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // knownMethods are those that Node's parser knows. It drops the connection on
@@ -18,7 +20,8 @@ var knownMethods = map[string]bool{
 }
 
 // admit returns why a request must not reach the slot, and the path that the
-// slot is asked for if it may.
+// slot is asked for if it may. Of a request of HTTP/2, net/http has checked
+// neither the target nor the host.
 //
 // CONNECT gets 501 rather than 405: the method is supported for no resource here
 // (RFC 9110, sections 9.3.6 and 15.6.2), and only the slot could say what an
@@ -31,7 +34,7 @@ func admit(r *http.Request) (path string, refused cause) {
 		return "", causeUnknownMethod
 	}
 	path, ok := targetPath(r)
-	if !ok {
+	if !ok || !validTarget(r.RequestURI) || !httpguts.ValidHostHeader(r.Host) {
 		return "", causeBadTarget
 	}
 	return path, ""
