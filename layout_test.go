@@ -22,18 +22,18 @@ var floors = []struct {
 	ours  []string // allowed packages of this module, same notation
 	third []string // allowed modules of others
 }{
-	{"proxy", nil, []string{"go.uber.org/zap", "golang.org/x/net", "golang.org/x/sync", "golang.org/x/sys"}},
+	{"proxy", nil, []string{"go.uber.org/zap", "golang.org/x/net", "golang.org/x/sys"}},
 	{"proxy/proxytest", nil, nil},
 	{"switcher", nil, []string{"golang.org/x/sys"}},
 	{"switcher/storetest", []string{"switcher"}, []string{"github.com/google/go-cmp"}},
-	{"switcher/switchertest", []string{"switcher"}, nil},
-	{"switcher/control", []string{"switcher"}, []string{"go.uber.org/zap", "golang.org/x/sys", "golang.org/x/sync"}},
+	{"switcher/control", []string{"switcher"}, []string{"go.uber.org/zap", "golang.org/x/sys"}},
 	{"health", nil, nil},
 	{"systemd", nil, []string{"github.com/coreos/go-systemd/v22"}},
 	{"cmd/internal/paths", []string{"switcher/control"}, nil},
 	{"cmd/internal/load", nil, nil},
+	{"cmd/internal/spelling", nil, nil},
 	{"cmd/internal/sdbox", nil, []string{"golang.org/x/sys"}},
-	{"cmd/internal/config", []string{"proxy", "switcher", "health"}, []string{"github.com/goccy/go-yaml", "github.com/fsnotify/fsnotify"}},
+	{"cmd/internal/config", []string{"proxy", "switcher", "health", "cmd/internal/spelling"}, []string{"github.com/goccy/go-yaml", "github.com/fsnotify/fsnotify"}},
 	{"cmd/internal/e2e", []string{"cmd/internal/...", "switcher", "switcher/control"}, nil},
 	{
 		"cmd/charactier-proxy",
@@ -60,6 +60,7 @@ type goPackage struct {
 
 func TestEveryImportKeepsToItsFloor(t *testing.T) {
 	owner := modulesOf(t)
+	seen := map[string]bool{}
 	for _, p := range goList(t, "./...") {
 		rel := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
 		if rel == "" || len(p.GoFiles) == 0 {
@@ -71,6 +72,7 @@ func TestEveryImportKeepsToItsFloor(t *testing.T) {
 		}) bool {
 			return f.pkg == rel
 		})
+		seen[rel] = true
 		if i < 0 {
 			t.Errorf("package %s has no row in the floors table", rel)
 			continue
@@ -83,6 +85,11 @@ func TestEveryImportKeepsToItsFloor(t *testing.T) {
 			} else if m := owner[imported]; m != "" && !slices.Contains(floors[i].third, m) {
 				t.Errorf("%s imports %s of module %s, which its row does not allow", rel, imported, m)
 			}
+		}
+	}
+	for _, f := range floors {
+		if !seen[f.pkg] && f.pkg != "cmd/internal/e2e" { // which has tests only
+			t.Errorf("the floors table has a row for %s, but there is no such package", f.pkg)
 		}
 	}
 }

@@ -201,6 +201,7 @@ func (s *Switcher) enter(op *operation) {
 	s.mu.Lock()
 	s.last = cloneRecord(&op.record)
 	s.mu.Unlock()
+	s.tellEnd(op.record)
 }
 
 // leave gives up the lock.
@@ -210,14 +211,19 @@ func (s *Switcher) leave(op *operation) {
 	s.mu.Unlock()
 	op.cancel(nil)
 	close(op.ended)
-	level, text := LevelInfo, fmt.Sprintf("%s %s in %s", op.record.summary(), op.record.Outcome, op.record.Took.Round(time.Microsecond))
-	switch op.record.Outcome {
+}
+
+// tellEnd publishes how an operation ended. It comes while the lock is held, so
+// that nobody reads of the drain, or of the next operation, before it.
+func (s *Switcher) tellEnd(r Record) {
+	level, text := LevelInfo, fmt.Sprintf("%s %s in %s", r.summary(), r.Outcome, r.Took.Round(time.Microsecond))
+	switch r.Outcome {
 	case Failed:
-		level, text = LevelError, op.record.Error
+		level, text = LevelError, r.Error
 	case Refused, Aborted:
-		level, text = LevelWarn, op.record.Error
+		level, text = LevelWarn, r.Error
 	}
-	s.tell(op.record, level, text)
+	s.tell(r, level, text)
 }
 
 // tell publishes an event about an operation.

@@ -68,7 +68,7 @@ func (s *sampler) since(service, slot string, now proxy.SlotStats) recent {
 	latency := now.Latency.Sub(before.Latency)
 	r := recent{p50: latency.Quantile(0.50), p99: latency.Quantile(0.99)}
 	if passed := time.Since(oldest.at).Seconds(); passed > 0 {
-		r.rate = float64(now.Total()-before.Total()) / passed
+		r.rate = max(0, float64(now.Total()-before.Total())) / passed
 	}
 	return r
 }

@@ -61,7 +61,7 @@ func staysText(r switcher.Record) string {
 
 // hint is what helps after err.
 func (e *env) hint(ctx context.Context, r switcher.Record, err error) string {
-	if hint := hintOf(err); hint != "" {
+	if hint := control.HintOf(err); hint != "" {
 		return hint
 	}
 	switch {

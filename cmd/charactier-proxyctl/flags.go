@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"charactier-proxy/cmd/internal/spelling"
 	"charactier-proxy/switcher"
 )
 
@@ -93,7 +94,7 @@ func slotArg(args []string) (switcher.Slot, error) {
 		return slot, nil
 	}
 	hint := "without a slot, the traffic goes to the other one"
-	if near := nearest(args[0], []string{string(switcher.Blue), string(switcher.Green)}); near != "" {
+	if near := spelling.Nearest(args[0], []string{string(switcher.Blue), string(switcher.Green)}); near != "" {
 		hint = "did you mean " + near + "?"
 	}
 	return "", usageError{clean(err.Error()), hint}

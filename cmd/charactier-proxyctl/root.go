@@ -3,12 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"charactier-proxy/cmd/internal/paths"
+	"charactier-proxy/cmd/internal/spelling"
 )
 
 // run executes one command line and returns the exit code.
@@ -79,7 +79,7 @@ func noUnknownVerb(cmd *cobra.Command, args []string) error {
 		}
 	}
 	hint := cmd.CommandPath() + " --help lists the verbs"
-	if near := nearest(args[0], verbs); near != "" {
+	if near := spelling.Nearest(args[0], verbs); near != "" {
 		hint = "did you mean " + cmd.CommandPath() + " " + near + "?"
 	}
 	return usagef(hint, "unknown verb %q", args[0])
@@ -93,7 +93,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	switch {
 	case errors.As(err, &unknown):
 		name := unknown.GetSpecifiedName()
-		if near := nearest(name, flagNames(cmd)); near != "" {
+		if near := spelling.Nearest(name, flagNames(cmd)); near != "" {
 			hint = "did you mean --" + near + "?"
 		}
 		return usagef(hint, "unknown flag %s", dashes(name))
@@ -114,43 +114,6 @@ func dashes(name string) string {
 		return "-" + name
 	}
 	return "--" + name
-}
-
-// nearest is the candidate that word was probably meant to be; empty if none is
-// near.
-func nearest(word string, candidates []string) string {
-	best, least := "", 3
-	for _, c := range candidates {
-		if d := distance(word, c); d < least && d < len(c) {
-			best, least = c, d
-		}
-		if len(word) > 1 && strings.HasPrefix(c, word) && least > 1 {
-			best, least = c, 1
-		}
-	}
-	return best
-}
-
-// distance is how many letters must be added, removed or changed to get from a
-// to b (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		corner := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := corner
-			if a[i] != b[j] {
-				change++
-			}
-			corner = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // noArgs refuses words behind a verb that takes none.

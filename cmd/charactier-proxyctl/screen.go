@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"charactier-proxy/cmd/internal/spelling"
 	"charactier-proxy/switcher"
 	"charactier-proxy/switcher/control"
 )
@@ -38,7 +39,7 @@ func unknownService(name string, all []control.ServiceStatus) error {
 		names = append(names, s.Name)
 	}
 	hint := "there is " + list(names)
-	if near := nearest(name, names); near != "" {
+	if near := spelling.Nearest(name, names); near != "" {
 		hint = "did you mean " + clean(near) + "?"
 	}
 	return usagef(hint, "unknown service %q", name)

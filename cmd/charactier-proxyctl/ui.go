@@ -91,21 +91,13 @@ func (e *env) report(err error) int {
 		return int(silent)
 	}
 	fmt.Fprintf(e.stderr, "%s: %s\n", program, clean(err.Error()))
-	if hint := hintOf(err); hint != "" {
+	if hint := control.HintOf(err); hint != "" {
 		e.hintf("%s", clean(hint))
 	}
 	if errors.As(err, &usage) {
 		return control.ExitUsage
 	}
 	return control.ExitCode(err)
-}
-
-func hintOf(err error) string {
-	var h interface{ Hint() string }
-	if errors.As(err, &h) {
-		return h.Hint()
-	}
-	return ""
 }
 
 // confirm asks about something dangerous. yes answers beforehand.

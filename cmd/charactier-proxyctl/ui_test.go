@@ -125,18 +125,6 @@ func TestNumbersStayShort(t *testing.T) {
 	}
 }
 
-func TestNearestWord(t *testing.T) {
-	verbs := []string{"status", "switch", "rollback", "release-hold", "hold"}
-	for word, want := range map[string]string{
-		"swich": "switch", "statsu": "status", "roll": "rollback", "st": "status", "holt": "hold", "release": "release-hold",
-		"x": "", "": "", "deploy": "", "Switch": "switch",
-	} {
-		if got := nearest(word, verbs); got != want {
-			t.Errorf("%q: got %q, want %q", word, got, want)
-		}
-	}
-}
-
 func TestTextOfOthersCannotDriveTheTerminal(t *testing.T) {
 	if got := clean("a\x1b[31mb\r\n\tc\u202e\u0085\x7f日本"); got != "a[31mb  c日本" {
 		t.Errorf("got %q", got)

@@ -139,14 +139,16 @@ func (e *Error) Unwrap() error {
 // AsError is err as it crosses the socket: its code, its
 // text and its hint. A record without an ID is of an operation that never began and is left out.
 func AsError(err error, rec switcher.Record) *Error {
-	e := Error{Code: failureOf(err).code, Message: err.Error(), Next: hintOf(err)}
+	e := Error{Code: failureOf(err).code, Message: err.Error(), Next: HintOf(err)}
 	if rec.ID != "" {
 		e.Record = &rec
 	}
 	return &e
 }
 
-func hintOf(err error) string {
+// HintOf returns what an error, or one that it wraps, says to do next; empty if
+// it says nothing.
+func HintOf(err error) string {
 	var h interface{ Hint() string }
 	if errors.As(err, &h) {
 		return h.Hint()

@@ -17,7 +17,6 @@ const (
 
 var (
 	Overlap  = overlap
-	Nearest  = nearest
 	Short    = short
 	Duration = parseDuration
 	Size     = parseBytes

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"charactier-proxy/cmd/internal/spelling"
 	"charactier-proxy/health"
 	"charactier-proxy/switcher"
 )
@@ -73,7 +74,7 @@ func oneOf(words ...string) rule {
 		if slices.Contains(words, word) {
 			return nil
 		}
-		if near := nearest(word, words); near != "" {
+		if near := spelling.Nearest(word, words); near != "" {
 			return fmt.Errorf("%q is unknown, did you mean %q?", word, near)
 		}
 		return fmt.Errorf("%q is unknown", word)

@@ -97,15 +97,3 @@ func TestAddressesThatMeanOneSocketOverlap(t *testing.T) {
 		}
 	}
 }
-
-func TestTheNearestWordIsATypingErrorAway(t *testing.T) {
-	words := []string{"listen", "slots", "health", "hold", "max_body"}
-	for typed, want := range map[string]string{
-		"listen": "listen", "litsen": "listen", "Listen": "listen", "slot": "slots", "healt": "health",
-		"hodl": "hold", "maxbody": "max_body", "colour": "", "x": "", "": "",
-	} {
-		if got := config.Nearest(typed, words); got != want {
-			t.Errorf("nearest(%q) = %q, want %q", typed, got, want)
-		}
-	}
-}
