@@ -91,3 +91,33 @@ func TestATargetOrHostThatCannotBeSaidInHTTP1IsTheClientsFault(t *testing.T) {
 		t.Error("the slot was asked")
 	}
 }
+
+// Whoever is slow to say what he wants must not keep the others from hearing
+// that they should go elsewhere.
+func TestHTTP2IsToldToGoWhileAnothersHeadIsStillArriving(t *testing.T) {
+	addr, arrived, letGo := gate(t)
+	f := startFront(t, addr)
+	idle, busy, slow := f.dialHTTP2(), f.dialHTTP2(), f.dial()
+	for _, c := range []*rawHTTP2{idle, busy} {
+		c.ask(1, ":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/free")
+		c.answer()
+		<-arrived
+	}
+	busy.ask(3, ":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/slow")
+	<-arrived
+	slow.say("GET /free HTTP/1.1\r\nHo")
+	f.await("the first bytes to be read", func() bool { return unsent(t, slow.Conn) == 0 })
+	done := f.stopping()
+	for _, c := range []*rawHTTP2{idle, busy} {
+		c.await(http2.FrameGoAway)
+	}
+	slow.say("st: a\r\n\r\n")
+	if res, _ := slow.whole("GET"); res.StatusCode != 200 || !res.Close {
+		t.Errorf("%s, close %v", res.Status, res.Close)
+	}
+	close(letGo)
+	busy.answer()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

@@ -73,6 +73,8 @@ const (
 	backlogTime = 20 * time.Millisecond
 	// cutTime is how long requests that were cut may take to notice.
 	cutTime = 5 * time.Second
+	// lastWordTime is how long the answers that they then get may take to leave.
+	lastWordTime = 250 * time.Millisecond
 )
 
 // errShutdown is the cause with which requests are cut at the deadline.
@@ -108,6 +110,7 @@ func (s *Server) httpServer(base context.Context, run *serving) *http.Server {
 	return &http.Server{
 		Handler:                      run,
 		Protocols:                    protocols,
+		TLSNextProto:                 run.http2.TLSNextProto,
 		ReadHeaderTimeout:            s.opts.ReadHeaderTimeout,
 		IdleTimeout:                  s.opts.IdleTimeout,
 		MaxHeaderBytes:               s.opts.MaxHeaderBytes,
@@ -126,6 +129,24 @@ func (s *Server) httpServer(base context.Context, run *serving) *http.Server {
 		ErrorLog:    silentLog(s.opts.Logger, "http server"),
 	}
 }
+
+// newHTTP2 returns the server to which another leaves its connections of HTTP/2
+// by having its TLSNextProto. Only [http.Server.Shutdown] sends GOAWAY, and it
+// drops requests of HTTP/1 whose heads are still arriving; so HTTP/2 needs one
+// of its own, to hear at once that we stop.
+func newHTTP2(idle time.Duration) *http.Server {
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	hs := &http.Server{Protocols: protocols, IdleTimeout: idle}
+	hs.Serve(closedListener{}) //nolint:errcheck // it fails, but sets up TLSNextProto first
+	return hs
+}
+
+// closedListener is one that accepts no more.
+type closedListener struct{ net.Listener }
+
+func (closedListener) Accept() (net.Conn, error) { return nil, net.ErrClosed }
+func (closedListener) Close() error              { return nil }
 
 // silentLog gives net/http a logger whose lines an operator sees only when he
 // asks for them: nearly all of them tell of clients that left or talk nonsense.
@@ -155,6 +176,7 @@ func connOf(ctx context.Context) *clientConn {
 type serving struct {
 	net.Listener
 	opts   *ServerOptions
+	http2  *http.Server  // see newHTTP2
 	room   chan struct{} // holds one for each open connection; nil means no bound
 	warned bool          // of failing accepts; belongs to Accept
 
@@ -169,7 +191,7 @@ type serving struct {
 
 func newServing(o *ServerOptions, ln net.Listener) *serving {
 	s := &serving{
-		Listener: ln, opts: o, stopping: make(chan struct{}),
+		Listener: ln, opts: o, http2: newHTTP2(o.IdleTimeout), stopping: make(chan struct{}),
 		conns: map[*clientConn]struct{}{}, changed: make(chan struct{}),
 	}
 	if o.MaxConns > 0 {

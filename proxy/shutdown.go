@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -24,17 +25,22 @@ func (s *serving) stopAccepting() {
 func (s *serving) finish(hs *http.Server, cut context.CancelCauseFunc) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.opts.ShutdownTimeout)
 	defer cancel()
+	dismiss(s.http2)
 	s.lingerIdle(ctx)
 	s.closeIdle(ctx)
-	// Shutdown is called for its word to HTTP/2 connections (GOAWAY); its context
-	// has ended, so that it does not wait.
-	ended, end := context.WithCancel(ctx)
-	end()
-	hs.Shutdown(ended) //nolint:errcheck // it can only say that its context has ended
+	dismiss(s.http2) // for those that came since
+	dismiss(hs)
 	if s.wait(ctx, s.empty) {
 		return nil
 	}
 	return s.cut(hs, cut)
+}
+
+// dismiss has a server tell its connections to go and not wait for it.
+func dismiss(hs *http.Server) {
+	ended, end := context.WithCancel(context.Background())
+	end()
+	hs.Shutdown(ended) //nolint:errcheck // it can only say that its context has ended
 }
 
 // lingerIdle gives idle connections time to bring the request that may be under
@@ -87,9 +93,8 @@ func (s *serving) cut(hs *http.Server, cut context.CancelCauseFunc) error {
 	requests := s.handling.Load()
 	s.cutting.Store(true)
 	cut(errShutdown)
-	ctx, cancel := context.WithTimeout(context.Background(), cutTime)
-	defer cancel()
-	s.wait(ctx, func() bool { return s.handling.Load() == 0 })
+	s.waitFor(cutTime, func() bool { return s.handling.Load() == 0 })
+	s.waitFor(lastWordTime, func() bool { return !s.any(answering) })
 	hs.Close() //nolint:errcheck // the listener is closed already
 	for _, c := range s.list() {
 		c.Close() //nolint:errcheck // nobody is left to tell
@@ -100,6 +105,12 @@ func (s *serving) cut(hs *http.Server, cut context.CancelCauseFunc) error {
 	return fmt.Errorf("stopping %s: cut %d requests after %v", addrName(s.Addr()), requests, s.opts.ShutdownTimeout)
 }
 
+// answering reports whether a request's answer may still be on its way out of
+// net/http, which ends the connection behind it.
+func answering(c *clientConn) bool {
+	return c.http2.Load() || connPhase(c.phase.Load()) == phaseActive
+}
+
 func addrName(a net.Addr) string { return a.Network() + " " + a.String() }
 
 func (s *serving) empty() bool {
@@ -107,6 +118,8 @@ func (s *serving) empty() bool {
 	defer s.mu.Unlock()
 	return len(s.conns) == 0
 }
+
+func (s *serving) any(is func(*clientConn) bool) bool { return slices.ContainsFunc(s.list(), is) }
 
 func (s *serving) list() []*clientConn {
 	s.mu.Lock()
@@ -116,6 +129,13 @@ func (s *serving) list() []*clientConn {
 		list = append(list, c)
 	}
 	return list
+}
+
+// waitFor is wait with a time.
+func (s *serving) waitFor(d time.Duration, done func() bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	s.wait(ctx, done)
 }
 
 // wait blocks until done or ctx ends, and reports which. It looks again at every
