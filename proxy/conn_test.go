@@ -97,7 +97,7 @@ func TestAResetIsNoticedAtOnceAlsoAfterAHalfClose(t *testing.T) {
 func TestAWriteOfWhichSomethingIsTakenIsNeverLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()
-		c := newClientConn(ours, newServing(&ServerOptions{}, nil))
+		c := newClientConn(ours, newServing(NewServer(ServerOptions{}), nil))
 		defer c.Close()
 		go func() {
 			b := make([]byte, 1)
@@ -121,7 +121,7 @@ func TestAWriteOfWhichSomethingIsTakenIsNeverLate(t *testing.T) {
 func TestADeadlineInThePastIsNotRenewed(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer theirs.Close()
-	c := newClientConn(ours, newServing(&ServerOptions{}, nil))
+	c := newClientConn(ours, newServing(NewServer(ServerOptions{}), nil))
 	defer c.Close()
 	c.SetWriteDeadline(time.Unix(1, 0)) //nolint:errcheck // a pipe has deadlines
 	if _, err := c.Write([]byte("x")); !isTimeout(err) {
@@ -141,7 +141,7 @@ func TestHTTP2IsKnownByItsFirstBytesHoweverTheyCome(t *testing.T) {
 		{[]string{"\r", "\nGET /"}, false},
 	} {
 		ours, theirs := net.Pipe()
-		c := newClientConn(ours, newServing(&ServerOptions{}, nil))
+		c := newClientConn(ours, newServing(NewServer(ServerOptions{}), nil))
 		go func() {
 			for _, p := range tt.pieces {
 				io.WriteString(theirs, p) //nolint:errcheck // the reader tells

@@ -21,13 +21,14 @@ import (
 
 // front is a whole proxy, with a server and one service, before slots.
 type front struct {
-	t     testing.TB
-	proxy *Proxy
-	addr  string
-	log   *observer.ObservedLogs // access log
-	loud  *observer.ObservedLogs // what an operator sees
-	stop  func() error           // ends the server and returns what Serve did
-	conns sync.Map               // of *clientConn that brought a request
+	t      testing.TB
+	proxy  *Proxy
+	server *Server
+	addr   string
+	log    *observer.ObservedLogs // access log
+	loud   *observer.ObservedLogs // what an operator sees
+	stop   func() error           // ends the server and returns what Serve did
+	conns  sync.Map               // of *clientConn that brought a request
 }
 
 type frontOptions struct {
@@ -87,7 +88,8 @@ func (f *front) serve(o frontOptions) {
 	f.addr = o.listener.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- NewServer(o.server).Serve(ctx, o.listener) }()
+	f.server = NewServer(o.server)
+	go func() { done <- f.server.Serve(ctx, o.listener) }()
 	f.stop = sync.OnceValue(func() error {
 		cancel()
 		return <-done

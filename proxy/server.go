@@ -54,7 +54,10 @@ type ServerOptions struct {
 
 // Server accepts connections for one service and ends them without losing a
 // request.
-type Server struct{ opts ServerOptions }
+type Server struct {
+	opts   ServerOptions
+	paused atomic.Int64 // Serve calls that wait for a connection to end before they accept
+}
 
 // NewServer returns a server that listens to nothing yet.
 func NewServer(o ServerOptions) *Server {
@@ -66,6 +69,11 @@ func NewServer(o ServerOptions) *Server {
 	}
 	return &Server{opts: o}
 }
+
+// Saturated reports whether every place on a listener is taken, so that it
+// accepts nothing on purpose until a connection has ended. A listener that does
+// not answer and is not saturated hangs. See [ServerOptions.MaxConns].
+func (s *Server) Saturated() bool { return s.paused.Load() > 0 }
 
 const (
 	// backlogTime is how long a listener goes on accepting, when it stops, to
@@ -88,7 +96,7 @@ var errShutdown = errors.New("the proxy is shutting down")
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	base, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
-	run := newServing(&s.opts, ln)
+	run := newServing(s, ln)
 	hs := s.httpServer(base, run)
 	accepted := make(chan error, 1)
 	go func() { accepted <- hs.Serve(run) }()
@@ -176,6 +184,7 @@ func connOf(ctx context.Context) *clientConn {
 type serving struct {
 	net.Listener
 	opts   *ServerOptions
+	paused *atomic.Int64 // the Server's
 	http2  *http.Server  // see newHTTP2
 	room   chan struct{} // holds one for each open connection; nil means no bound
 	warned bool          // of failing accepts; belongs to Accept
@@ -189,9 +198,10 @@ type serving struct {
 	changed chan struct{} // closed and replaced by announce
 }
 
-func newServing(o *ServerOptions, ln net.Listener) *serving {
+func newServing(server *Server, ln net.Listener) *serving {
+	o := &server.opts
 	s := &serving{
-		Listener: ln, opts: o, http2: newHTTP2(o.IdleTimeout), stopping: make(chan struct{}),
+		Listener: ln, opts: o, paused: &server.paused, http2: newHTTP2(o.IdleTimeout), stopping: make(chan struct{}),
 		conns: map[*clientConn]struct{}{}, changed: make(chan struct{}),
 	}
 	if o.MaxConns > 0 {
@@ -214,12 +224,7 @@ func (s *serving) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Accept implements [net.Listener]. While the server stops it accepts without
 // bound what the kernel's queue still holds.
 func (s *serving) Accept() (net.Conn, error) {
-	if s.room != nil {
-		select {
-		case s.room <- struct{}{}:
-		case <-s.stopping:
-		}
-	}
+	s.takeRoom()
 	nc, err := s.Listener.Accept()
 	if err != nil {
 		s.leaveRoom()
@@ -244,6 +249,24 @@ func (s *serving) warnOnce(err error) {
 		s.opts.Logger.Warn("accepting a connection", zap.Stringer("address", s.Addr()), zap.Error(err))
 	}
 	s.warned = true
+}
+
+// takeRoom waits for a place, or for the server to stop.
+func (s *serving) takeRoom() {
+	if s.room == nil {
+		return
+	}
+	select {
+	case s.room <- struct{}{}:
+		return
+	default:
+	}
+	s.paused.Add(1)
+	defer s.paused.Add(-1)
+	select {
+	case s.room <- struct{}{}:
+	case <-s.stopping:
+	}
 }
 
 func (s *serving) leaveRoom() {
