@@ -10,7 +10,7 @@ LINT        := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 PREFIX  ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all build test deps vet unit soak fuzz lint demo install clean
+.PHONY: all build test deps vet unit soak fuzz lint demo install uninstall clean
 
 all: build
 
@@ -59,14 +59,24 @@ lint:
 demo: build
 	bin/charactier-proxyctl demo
 
-# install copies the programs, the units and the user's definition; it starts
-# nothing.
-install: build
+# install copies what build made, the units and the user's definition; it starts
+# nothing, and needs no Go, so that root can run it.
+install:
+	@test -x bin/charactier-proxy || { echo 'nothing to install: run make build first' >&2; exit 1; }
 	install -Dm755 bin/charactier-proxy bin/charactier-proxyctl -t $(DESTDIR)$(PREFIX)/bin
 	install -Dm644 systemd/units/charactier-proxy.service systemd/units/charactier-proxy.socket \
 		systemd/units/charactier-proxy-control.socket -t $(DESTDIR)/etc/systemd/system
 	install -Dm644 systemd/units/sysusers.d/charactier-proxy.conf -t $(DESTDIR)/etc/sysusers.d
 	install -Dm644 systemd/units/tmpfiles.d/charactier-proxy.conf -t $(DESTDIR)/etc/tmpfiles.d
+
+# uninstall stops the daemon and removes what install copied. Configuration,
+# state and the user stay. Point nginx elsewhere first.
+uninstall:
+	-test -n "$(DESTDIR)" || systemctl disable --now charactier-proxy.socket charactier-proxy-control.socket charactier-proxy.service
+	rm -f $(DESTDIR)$(PREFIX)/bin/charactier-proxy $(DESTDIR)$(PREFIX)/bin/charactier-proxyctl
+	rm -f $(DESTDIR)/etc/systemd/system/charactier-proxy.service $(DESTDIR)/etc/systemd/system/charactier-proxy.socket \
+		$(DESTDIR)/etc/systemd/system/charactier-proxy-control.socket
+	rm -f $(DESTDIR)/etc/sysusers.d/charactier-proxy.conf $(DESTDIR)/etc/tmpfiles.d/charactier-proxy.conf
 
 clean:
 	rm -rf bin

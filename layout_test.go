@@ -138,6 +138,24 @@ func TestTheRootHasOnlyTheAgreedFolders(t *testing.T) {
 	}
 }
 
+func TestNothingIsLeftOpenInTheDocs(t *testing.T) {
+	pages, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range append(pages, "README.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, mark := range []string{"@@", "TODO", "FIXME"} {
+			if bytes.Contains(text, []byte(mark)) {
+				t.Errorf("%s holds %s", page, mark)
+			}
+		}
+	}
+}
+
 // matches reports whether pkg is one of the patterns.
 func matches(patterns []string, pkg string) bool {
 	return slices.ContainsFunc(patterns, func(pattern string) bool {

@@ -95,8 +95,17 @@ func (s *Switcher) recordDrain(r Record, d *Draining) {
 	}
 }
 
-// String is "backend blue: 3 moved, 0 requests and 1 streams open after 12ms".
+// String is "backend blue: 3 in flight at the swap, 0 requests and 1 stream still
+// open after 12ms".
 func (c DrainCount) String() string {
-	return fmt.Sprintf("%s %s: %d in flight at the swap, %d requests and %d streams still open after %s",
-		c.Service, c.Slot, c.Moved, c.OpenRequests, c.OpenStreams, c.Took.Round(time.Millisecond))
+	return fmt.Sprintf("%s %s: %d in flight at the swap, %s and %s still open after %s",
+		c.Service, c.Slot, c.Moved, counted(c.OpenRequests, "request"), counted(c.OpenStreams, "stream"), c.Took.Round(time.Millisecond))
+}
+
+// counted is "1 request" or "2 requests".
+func counted(n int64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }

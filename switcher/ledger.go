@@ -33,8 +33,8 @@ func (l *ledger) append(r Record) {
 	l.owed = append(l.owed, r)
 	if err := l.settleLocked(); err != nil {
 		l.doubt = true
-		l.warn(fmt.Sprintf("the history misses %d records, the first is %s of %s: %v",
-			len(l.owed)+l.dropped, l.owed[0].ID, l.owed[0].summary(), err))
+		l.warn(fmt.Sprintf("the history misses %s, the first is %s of %s: %v",
+			counted(int64(len(l.owed)+l.dropped), "record"), l.owed[0].ID, l.owed[0].summary(), err))
 		return
 	}
 	l.warn("")

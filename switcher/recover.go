@@ -77,7 +77,7 @@ func (s *Switcher) assume(lost error) error {
 		Actor: s.opts.Actor, Started: wall(now), Generation: st.Generation,
 	}
 	if lost != nil {
-		rec.Reason = lost.Error()
+		rec.Reason = ErrStateUnknown.Error()
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.services)) {
 		slot, ok := s.opts.AssumeActive[name]

@@ -35,6 +35,7 @@ func assume(p paths.Paths, active map[string]switcher.Slot, cfg *config.Config, 
 }
 
 func recordAssumption(p paths.Paths, active map[string]switcher.Slot, cfg *config.Config) (switcher.State, error) {
+	by := operator("--assume-active")
 	if err := becomeOwner(p.StateDir); err != nil {
 		return switcher.State{}, err
 	}
@@ -44,13 +45,22 @@ func recordAssumption(p paths.Paths, active map[string]switcher.Slot, cfg *confi
 	}
 	s, err := switcher.New(switcher.Options{
 		Traffic: noTraffic{}, Prober: noTraffic{}, Store: files, History: switcher.OpenFileHistory(p.StateDir),
-		Services: cfg.SwitcherServices(), AssumeActive: active, Actor: daemonActor("--assume-active"),
+		Services: cfg.SwitcherServices(), AssumeActive: active, Actor: by,
 	})
 	if err != nil {
 		return switcher.State{}, errors.Join(err, files.Close())
 	}
 	s.Close()
 	return s.State(), files.Close()
+}
+
+// operator is who runs this program by hand; root by sudo has a name.
+func operator(doing string) switcher.Actor {
+	by := daemonActor(doing)
+	if name := os.Getenv("SUDO_USER"); name != "" && by.UID == 0 {
+		by.User = "root (sudo by " + name + ")"
+	}
+	return by
 }
 
 // becomeOwner makes root the user to whom the state directory belongs, so that

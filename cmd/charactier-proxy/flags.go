@@ -122,6 +122,10 @@ func report(stdout io.Writer, p paths.Paths, cfg *config.Config) int {
 	for _, w := range cfg.Warnings() {
 		fmt.Fprintf(stdout, "warning: %s\n", w)
 	}
+	if _, err := os.Stat(p.Config); err != nil {
+		fmt.Fprintf(stdout, "there is no %s: the built-in configuration runs\n", p.Config)
+		return exitOK
+	}
 	fmt.Fprintf(stdout, "%s: ok\n", p.Config)
 	return exitOK
 }

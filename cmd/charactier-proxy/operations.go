@@ -67,7 +67,7 @@ func (d *daemon) Abort(_ context.Context, r control.AbortRequest, by switcher.Ac
 func (d *daemon) Reload(ctx context.Context, by switcher.Actor) (control.ConfigStatus, error) {
 	status, err := d.reload(ctx, by)
 	if problems, ok := errors.AsType[config.Problems](err); ok {
-		err = fmt.Errorf("%w: %w", control.ErrBadConfig, problems)
+		err = fmt.Errorf("%w: %s", control.ErrBadConfig, problems.Summary())
 	}
 	return status, err
 }

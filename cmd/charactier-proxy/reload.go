@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -59,6 +60,16 @@ func (k *configKeeper) reject(err error) {
 	k.about.Rejected, k.about.RejectedAt = summary(err), time.Now()
 }
 
+// loadAgain is loadConfig for a daemon that runs: a file that is gone is no wish
+// for the built-in defaults.
+func (d *daemon) loadAgain() (*config.Config, error) {
+	_, about := d.config.status()
+	if _, err := os.Stat(d.paths.Config); about.Path != "" && errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s is gone: the configuration that was read from it runs on, until a restart", d.paths.Config)
+	}
+	return loadConfig(d.paths)
+}
+
 var errStopping = errors.New("the daemon is stopping")
 
 // summary is one line about a configuration that was not taken.
@@ -82,7 +93,7 @@ func (d *daemon) reload(ctx context.Context, by switcher.Actor) (control.ConfigS
 		d.log.Warn("telling systemd", zap.Error(err))
 	}
 	defer d.notifyReady()
-	cfg, err := loadConfig(d.paths)
+	cfg, err := d.loadAgain()
 	if err == nil {
 		err = d.apply(ctx, by, cfg)
 	}

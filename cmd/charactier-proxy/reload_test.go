@@ -266,3 +266,28 @@ func TestAFileInAListenersPlaceIsLeftAlone(t *testing.T) {
 		t.Errorf("the file is gone: %q %v", b, err)
 	}
 }
+
+func TestAFileThatIsGoneIsNoWishForTheDefaults(t *testing.T) {
+	address := freeAddress(t)
+	w := newWorld(t, services(service("backend", address, namedSlot(t, "blue"), namedSlot(t, "green"))))
+	if err := os.Remove(w.config()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.client.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "is gone") {
+		t.Errorf("reloading a file that is gone: %v", err)
+	}
+	if status, _, err := get(address, "/"); status != http.StatusOK {
+		t.Errorf("afterwards: %d %v", status, err)
+	}
+}
+
+func TestTheStatusSaysWhatToDoWhenTheActiveSlotIsDown(t *testing.T) {
+	w := newWorld(t, services(service("backend", freeAddress(t), freeAddress(t), namedSlot(t, "green"))))
+	await(t, "the advice", func() bool {
+		return strings.Contains(fmt.Sprint(w.status().Warnings), "charactier-proxyctl switch green --service backend")
+	})
+	w.change("services: {}\n")
+	if !strings.Contains(fmt.Sprint(w.status().Warnings), "a restart would not take") {
+		t.Errorf("with a bad file the warnings are %q", w.status().Warnings)
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -28,10 +29,29 @@ func (d *daemon) Status(context.Context) control.Status {
 		Last:      d.switcher.Last(),
 		Warnings:  slices.Concat(cfg.Warnings(), d.switcher.Warnings()),
 	}
+	if d.stopping.Load() {
+		s.Warnings = append(s.Warnings, "the daemon is stopping: it waits for requests in flight and takes no new connections")
+	}
+	if configStatus.Rejected != "" {
+		s.Warnings = append(s.Warnings, "a restart would not take the configuration file as it is now: charactier-proxyctl config check")
+	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Services)) {
+		s.Warnings = append(s.Warnings, d.healthWarning(name, state.Services[name].Active)...)
 		s.Services = append(s.Services, d.serviceStatus(name, cfg.Services[name], state.Services[name], stats[name]))
 	}
 	return s
+}
+
+// healthWarning says what to do when the active slot is down.
+func (d *daemon) healthWarning(service string, active switcher.Slot) []string {
+	if d.watches.status(place{service, active}).State != health.Unhealthy {
+		return nil
+	}
+	if d.watches.status(place{service, active.Other()}).State == health.Healthy {
+		return []string{fmt.Sprintf("%s: the active slot %s is unhealthy, %s is healthy: charactier-proxyctl switch %s --service %s",
+			service, active, active.Other(), active.Other(), service)}
+	}
+	return []string{fmt.Sprintf("%s: the active slot %s is unhealthy, and so is the other", service, active)}
 }
 
 func (d *daemon) serviceStatus(name string, cfg *config.Service, state switcher.ServiceState, stats map[string]proxy.SlotStats) control.ServiceStatus {

@@ -54,7 +54,7 @@ func (e *env) await(ctx context.Context, c *control.Client, kind switcher.Kind,
 			if a.err == nil {
 				cancel()
 				<-answers
-				e.notef("stopped waiting: the traffic has moved; %s status shows what still drains", program)
+				e.notef("stopped waiting: the traffic has moved; %s status shows what still drains", e.self())
 				return a.record, nil
 			}
 			e.aborting(a.err)
@@ -125,6 +125,6 @@ func (e *env) aborting(err error) {
 // leave is the second signal.
 func (e *env) leave() error {
 	e.notef("left without the answer")
-	e.hintf("%s history -n 1 shows how it ended", program)
+	e.hintf("%s history -n 1 shows how it ended", e.self())
 	return exitError(exitInterrupted)
 }

@@ -66,17 +66,17 @@ func (e *env) hint(ctx context.Context, r switcher.Record, err error) string {
 	}
 	switch {
 	case errors.Is(err, switcher.ErrBusy):
-		return program + " status shows it, " + program + " abort stops it before its swap"
+		return e.self() + " status shows it, " + e.self() + " abort stops it before its swap"
 	case errors.Is(err, switcher.ErrUnhealthy):
 		return e.unhealthyHint(ctx, r)
 	case errors.Is(err, switcher.ErrNothingToRollBack):
-		return program + " history shows what was done"
+		return e.self() + " history shows what was done"
 	case errors.Is(err, switcher.ErrNotSaved):
 		return "df -h " + e.paths().StateDir
 	case errors.Is(err, switcher.ErrNothingToAbort):
-		return "to return after a swap: " + program + " rollback"
+		return "to return after a swap: " + e.self() + " rollback"
 	case errors.Is(err, control.ErrBadConfig):
-		return program + " config check"
+		return e.self() + " config check"
 	case errors.Is(err, control.ErrInternal):
 		return "journalctl -u charactier-proxy -n 50"
 	}
@@ -89,7 +89,7 @@ func (e *env) unhealthyHint(ctx context.Context, r switcher.Record) string {
 	defer cancel()
 	status, err := e.client().Status(ctx)
 	if err != nil {
-		return program + " status"
+		return e.self() + " status"
 	}
 	var sick, wanted []string
 	for _, s := range status.Services {
@@ -110,5 +110,5 @@ func (e *env) unhealthyHint(ctx context.Context, r switcher.Record) string {
 	case len(wanted) > 0:
 		return "systemctl status " + strings.Join(wanted, " ")
 	}
-	return program + " status"
+	return e.self() + " status"
 }

@@ -28,7 +28,7 @@ hold outlives a restart of the daemon; only release-hold ends it.`,
 			return e.failed(cmd.Context(), r, err, f.json)
 		}
 		return e.held(r, &f, "held: requests to %s wait now\n", "%s was held already; nothing changed\n",
-			"to let them go: "+program+" release-hold"+serviceFlags(f.services)+"\n")
+			"to let them go: "+e.self()+" release-hold"+serviceFlags(f.services)+"\n")
 	}
 	f.changeFlags(e, cmd)
 	return cmd

@@ -152,7 +152,7 @@ func (e *env) afterMove(r switcher.Record, f *moveFlags) {
 		}
 	}
 	if r.Kind == switcher.KindSwitch {
-		e.printf("to return: %s rollback%s\n", program, serviceFlags(f.services))
+		e.printf("to return: %s rollback%s\n", e.self(), serviceFlags(f.services))
 	}
 }
 

@@ -161,3 +161,11 @@ func (e *env) glyph(fancy, ascii string) string {
 	}
 	return fancy
 }
+
+// self is how to call this program again and mean the same daemon.
+func (e *env) self() string {
+	if e.flags.Socket == "" {
+		return program
+	}
+	return program + " --socket " + e.flags.Socket
+}

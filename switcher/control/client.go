@@ -214,7 +214,7 @@ func (c *Client) compareVersion(daemon string) {
 	}
 }
 
-const statusHint = "systemctl status charactier-proxy"
+const statusHint = "systemctl status charactier-proxy; journalctl -u charactier-proxy -n 20"
 
 // silent is a daemon that took the connection and says nothing.
 func (c *Client) silent(patience time.Duration) error {

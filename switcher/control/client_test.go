@@ -32,7 +32,7 @@ func TestUnreachableDaemonIsExplained(t *testing.T) {
 				t.Errorf("got %q, want %q", err, c.says)
 			}
 			var h interface{ Hint() string }
-			if !errors.As(err, &h) || h.Hint() != "systemctl status charactier-proxy" {
+			if !errors.As(err, &h) || !strings.HasPrefix(h.Hint(), "systemctl status charactier-proxy") {
 				t.Errorf("no hint with %v", err)
 			}
 		})
