@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -242,5 +243,27 @@ func TestErrorsCountWhatTheSlotBrokeOff(t *testing.T) {
 	await(t, "both requests to be counted", func() bool { return w.status().Services[0].Slots[0].Requests == 2 })
 	if got := w.status().Services[0].Slots[0].Errors; got != 2 {
 		t.Errorf("%d errors, want the broken answer and the 500", got)
+	}
+}
+
+// A daemon that takes no more connections because it was told to is not one that
+// hangs: the watchdog must not end it.
+func TestAFullDaemonIsAlive(t *testing.T) {
+	address := freeAddress(t)
+	yaml := services(service("backend", address, namedSlot(t, "blue"), namedSlot(t, "green")))
+	w := newWorld(t, yaml+"server: {max_connections: 2}\n")
+	for range 3 {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	}
+	await(t, "every place to be taken", func() bool { return w.daemon.doors.get(address).server.Load().Saturated() })
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	if err := w.daemon.doors.check(ctx); err != nil {
+		t.Errorf("a full daemon is taken for dead: %v", err)
 	}
 }

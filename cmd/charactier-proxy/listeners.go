@@ -27,6 +27,7 @@ type door struct {
 	listener  net.Listener
 	inherited bool // from systemd, which keeps the queue when we let go
 	leadsTo   atomic.Pointer[http.Handler]
+	server    atomic.Pointer[proxy.Server] // nil until it is started
 	alive     *liveness
 }
 
@@ -139,12 +140,14 @@ func (d *doors) get(address string) *door {
 	return d.open[address]
 }
 
-// check asks ourselves by every open door (see liveness).
+// check asks ourselves by every open door (see liveness). A door whose every
+// place is taken does not answer, and is alive all the same.
 func (d *doors) check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, livenessTimeout)
 	defer cancel()
 	for _, o := range d.all() {
-		if err := d.alive.check(ctx, o.listener.Addr()); err != nil {
+		err := d.alive.check(ctx, o.listener.Addr())
+		if server := o.server.Load(); err != nil && (server == nil || !server.Saturated()) {
 			return err
 		}
 	}

@@ -201,6 +201,7 @@ func (d *daemon) startDoor(o *door) {
 		IdleGrace:         idleGrace,
 		ShutdownTimeout:   bounds.ShutdownTimeout,
 	})
+	o.server.Store(server)
 	d.tasks.start(doorTask(o), func(ctx context.Context) error {
 		err := server.Serve(ctx, o.listener)
 		if err != nil && ctx.Err() != nil {
