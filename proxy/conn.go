@@ -141,7 +141,7 @@ func (c *clientConn) withhold() error {
 	c.mu.Unlock()
 	for {
 		c.mu.Lock()
-		c.applyReadDeadline(c.graceEnd())
+		c.applyReadDeadline(c.graceEnd()) //nolint:errcheck // the read tells
 		c.mu.Unlock()
 		err := c.raw.Read(c.gone)
 		switch {
@@ -235,7 +235,7 @@ func (c *clientConn) setHalfCloseTime(d time.Duration) {
 	}
 	c.halfCloseTime = d
 	if !c.halfClosed.IsZero() {
-		c.applyReadDeadline(c.graceEnd())
+		c.applyReadDeadline(c.graceEnd()) //nolint:errcheck // a closed connection needs no bound
 	}
 }
 
@@ -324,9 +324,6 @@ func (c *clientConn) renewWrite() bool {
 	}
 	return c.Conn.SetWriteDeadline(time.Now().Add(c.writeSpan)) == nil
 }
-
-// ReadFrom keeps sendfile and splice within net/http's reach.
-func (c *clientConn) ReadFrom(r io.Reader) (int64, error) { return io.Copy(c.Conn, r) }
 
 // closeWrite ends our direction and leaves the client's open.
 func (c *clientConn) closeWrite() error {

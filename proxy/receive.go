@@ -84,24 +84,11 @@ func informational(res *http.Response) bool {
 }
 
 func (x *exchange) readHead() (*http.Response, error) {
-	if x.infos == 0 {
-		x.traceFirstByte()
-	}
 	res, err := readAnswer(x.c, x.req)
 	if err != nil {
 		return nil, x.readFault("waiting for the answer", causeHeaderTimeout, err)
 	}
 	return res, nil
-}
-
-func (x *exchange) traceFirstByte() {
-	trace := httptrace.ContextClientTrace(x.ctx)
-	if trace == nil || trace.GotFirstResponseByte == nil {
-		return
-	}
-	if _, err := x.c.br.Peek(1); err == nil {
-		trace.GotFirstResponseByte()
-	}
 }
 
 // forward hands on an informational answer, cleared of what concerns our own

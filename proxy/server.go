@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/http"
@@ -161,14 +162,10 @@ func (closedListener) Close() error              { return nil }
 func silentLog(l *zap.Logger, component string) *log.Logger {
 	std, err := zap.NewStdLogAt(l.With(zap.String("component", component)), zap.DebugLevel)
 	if err != nil {
-		return log.New(discard{}, "", 0)
+		return log.New(io.Discard, "", 0)
 	}
 	return std
 }
-
-type discard struct{}
-
-func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 // connKey finds the connection in a request's context.
 type connKey struct{}
