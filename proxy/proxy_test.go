@@ -165,45 +165,48 @@ func TestServicesMoveInOneInstant(t *testing.T) {
 	wg.Wait()
 }
 
-// Once Hold has returned, nothing starts until Release.
-func TestNothingStartsWhileHeld(t *testing.T) {
+// Once Hold has returned, nothing starts until Release: a claim either is
+// counted before that or waits. See [TestAClaimEitherCountsOrIsRefused].
+func TestNothingStartsOnceHeld(t *testing.T) {
 	p := newTestProxy(t, "backend")
-	var held, stop atomic.Bool
-	var wg sync.WaitGroup
-	for range 16 {
-		wg.Go(func() {
-			for !stop.Load() {
-				before := held.Load()
-				c, err := p.claim(t.Context(), "backend")
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				if before && held.Load() {
-					t.Error("a claim began while the service was held")
-				}
+	target := p.table.Load().routes["backend"].target
+	leaving, leave := context.WithCancel(t.Context())
+	leave() // so that a claim that would wait fails at once
+	var claimer, holder atomic.Int64
+	var claimed, enough atomic.Bool
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 0; !enough.Load(); i += 3 {
+			meet(&claimer, &holder, i)
+			c, err := p.claim(leaving, "backend")
+			claimed.Store(err == nil)
+			meet(&claimer, &holder, i+1)
+			if err == nil {
 				c.release()
 			}
-		})
-	}
-	target := p.table.Load().routes["backend"].target
-	for range 300 {
+			meet(&claimer, &holder, i+2)
+		}
+	}()
+	start := time.Now()
+	for i := 0; !enough.Load(); i += 3 {
+		took := time.Since(start)
+		enough.Store(took > time.Second && i > 3*1000 || took > 5*time.Second)
+		meet(&holder, &claimer, i)
+		for range i % 100 {
+			holder.Load()
+		}
 		p.Hold("backend")
-		held.Store(true)
-		for target.claims.Load() > 0 { // those that began before
-			<-time.After(time.Microsecond)
+		nobody := target.claims.Load() == 0
+		meet(&holder, &claimer, i+1)
+		if nobody && claimed.Load() {
+			t.Error("a claim began after Hold had returned")
+			enough.Store(true)
 		}
-		for range 50 {
-			if n := target.claims.Load(); n > 16 {
-				t.Errorf("%d claims", n)
-			}
-		}
-		held.Store(false)
 		p.Release("backend")
+		meet(&holder, &claimer, i+2)
 	}
-	stop.Store(true)
-	p.Release("backend")
-	wg.Wait()
+	<-done
 }
 
 func TestSwapsThatCannotBeMoveNothing(t *testing.T) {
@@ -294,8 +297,9 @@ func TestDrainWaitsForRequestsAndCountsStreams(t *testing.T) {
 			t.Errorf("at first (-want +got):\n%s", diff)
 		}
 		time.Sleep(time.Second)
-		becomes.beginStream() // after the swap, and it must wake the drain as well
 		request.release()
+		synctest.Wait()
+		becomes.beginStream() // after the swap, and it must wake the drain
 		<-done
 		want = []DrainCount{{Service: "backend", Slot: "blue", Moved: 3, OpenStreams: 2, Took: time.Second}}
 		if diff := cmp.Diff(want, counts); diff != "" || drainErr != nil {

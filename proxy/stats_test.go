@@ -34,7 +34,7 @@ func TestStatsCountWhatEnded(t *testing.T) {
 		InFlight: 2, Streams: 1, Draining: 2,
 		Requests: [6]int64{2, 1, 2, 0, 1, 2},
 		Causes:   map[string]int64{"slot-connect-refused": 1, "client-bad-body": 1, "client-gone": 1},
-		Faults:   1, BytesIn: 13, BytesOut: 25, StreamsOpened: 1,
+		Faults:   1, Errors: 2, BytesIn: 13, BytesOut: 25, StreamsOpened: 1,
 	}
 	got := p.Stats()["backend"]["blue"]
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(SlotStats{}, "Latency")); diff != "" {

@@ -173,6 +173,36 @@ func TestAnswersThatComeEarlyArrive(t *testing.T) {
 	}
 }
 
+// A small body that comes in pieces may find the slot gone before its last.
+func TestAnEarlyAnswerToASmallBodyArrivesAfterAFailedWrite(t *testing.T) {
+	gone := make(chan struct{})
+	slot := proxytest.Start(t, func(c *proxytest.Conn) {
+		c.Head()
+		io.ReadFull(c, make([]byte, 1)) //nolint:errcheck // the answer tells
+		c.Say("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+		c.Close()
+		close(gone)
+	})
+	body, client := io.Pipe()
+	req := newRequest(t, "POST", body)
+	req.ContentLength = 10
+	wrote := make(chan struct{})
+	go func() {
+		defer close(wrote)
+		io.WriteString(client, "0") //nolint:errcheck // the answer tells
+		<-gone
+		for range 9 {
+			if _, err := io.WriteString(client, "x"); err != nil {
+				return
+			}
+		}
+	}()
+	if res, got := roundTrip(t, testTransport(t, slot.Addr()), req); res.StatusCode != 403 || got != "no" {
+		t.Errorf("%d %q", res.StatusCode, got)
+	}
+	<-wrote
+}
+
 // endless is a body that gives bytes, and after some waits to be closed.
 type endless struct {
 	given  int
@@ -299,6 +329,28 @@ func TestTheContextEndsEverything(t *testing.T) {
 				t.Errorf("error %v, want the context's cause", err)
 			}
 		})
+	}
+}
+
+func TestTheContextEndsTheWaitForASmallBody(t *testing.T) {
+	there := make(chan struct{})
+	slot := proxytest.Start(t, func(c *proxytest.Conn) {
+		c.Head()
+		close(there)
+		c.Hang()
+	})
+	why := errors.New("the proxy stops")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	body, client := io.Pipe()
+	req := newRequest(t, "POST", body).WithContext(ctx)
+	req.ContentLength = 10
+	go func() {
+		io.WriteString(client, "x") //nolint:errcheck // the slot tells
+		<-there
+		cancel(why)
+	}()
+	if _, err := testTransport(t, slot.Addr()).RoundTrip(req); err != why {
+		t.Errorf("error %v, want the context's cause", err)
 	}
 }
 

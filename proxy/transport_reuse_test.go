@@ -122,6 +122,18 @@ func TestStaleConnectionsLoseNoRequest(t *testing.T) {
 	}
 }
 
+// The timer may be late; the look is not.
+func TestExpiredConnectionsAreNotUsed(t *testing.T) {
+	slot := proxytest.Start(t, proxytest.KeepAlive("ok"))
+	rt := testTransport(t, slot.Addr())
+	roundTrip(t, rt, newRequest(t, "GET", nil))
+	rt.pool.idle[0].expiry = time.Now()
+	roundTrip(t, rt, newRequest(t, "GET", nil))
+	if n := slot.Accepted(); n != 2 {
+		t.Errorf("%d connections, want 2", n)
+	}
+}
+
 // P3: what the slot may have seen is sent again only if it is safe, has no body
 // and the reused connection ended before any byte of an answer.
 func TestOnlySafeRequestsGoOutAgain(t *testing.T) {
@@ -171,12 +183,12 @@ func TestOnlySafeRequestsGoOutAgain(t *testing.T) {
 			if err == nil {
 				res.Body.Close()
 			}
-			want := int64(2)
+			requests, conns := int64(2), 1
 			if tt.again {
-				want = 3
+				requests, conns = 3, 2
 			}
-			if got := seen.Load(); got != want || (err == nil) != tt.again {
-				t.Errorf("the slot saw %d requests, error %v; want %d", got, err, want)
+			if got := seen.Load(); got != requests || slot.Accepted() != conns || (err == nil) != tt.again {
+				t.Errorf("%d requests on %d connections, error %v; want %d on %d", got, slot.Accepted(), err, requests, conns)
 			}
 		})
 	}

@@ -152,6 +152,23 @@ func TestInformationalAnswersArePassedOnWithoutHopByHopFields(t *testing.T) {
 	}
 }
 
+func TestInformationalAnswersAreBoundedInNumber(t *testing.T) {
+	for _, n := range []int{maxInfos, maxInfos + 1} {
+		slot := proxytest.Start(t, func(c *proxytest.Conn) {
+			c.Request()
+			c.Say(strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", n))
+			c.Answer("ok")
+		})
+		res, err := testTransport(t, slot.Addr()).RoundTrip(newRequest(t, "GET", nil))
+		if err == nil {
+			res.Body.Close()
+		}
+		if want := n > maxInfos; (causeOf(err) == causeProtocol) != want {
+			t.Errorf("%d of them: %v", n, err)
+		}
+	}
+}
+
 // counting counts what is read of a body.
 type counting struct {
 	io.Reader
