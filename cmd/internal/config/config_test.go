@@ -218,8 +218,12 @@ func TestTheCaretStandsBelowTheProblemInALongLine(t *testing.T) {
 	}
 }
 
+// mustParse reads a file; an empty text stands for no file.
 func mustParse(t *testing.T, text string) *config.Config {
 	t.Helper()
+	if text == "" {
+		return config.Default()
+	}
 	c, err := config.Parse("c.yaml", []byte(text))
 	if err != nil {
 		t.Fatal(err)

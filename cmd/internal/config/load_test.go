@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"charactier-proxy/cmd/internal/config"
 )
 
@@ -69,7 +71,7 @@ func TestTheMessageNamesTheCommandThatHelps(t *testing.T) {
 func TestTheDirectoryOfEachLinkMustBeTrustedToo(t *testing.T) {
 	root := t.TempDir()
 	safe, open := mkdir(t, root, "safe"), mkdir(t, root, "open")
-	file := write(t, safe, "c.yaml", "")
+	file := write(t, safe, "c.yaml", "log: {}\n")
 	middle := link(t, file, filepath.Join(open, "middle"))
 	first := link(t, middle, filepath.Join(safe, "first"))
 	if _, err := config.Load(first); err != nil {
@@ -105,8 +107,24 @@ func TestWhatIsNoFileOrTooLargeIsRefused(t *testing.T) {
 			t.Errorf("Load(%s) = %v, want %q", path, err, want)
 		}
 	}
-	if _, err := config.Load(write(t, dir, "largest.yaml", strings.Repeat("#", config.MaxSize))); err != nil {
+	const start = "log: {} "
+	if _, err := config.Load(write(t, dir, "largest.yaml", start+strings.Repeat("#", config.MaxSize-len(start)))); err != nil {
 		t.Errorf("the largest file: %v", err)
+	}
+}
+
+// An emptied file is not a missing one: taking it for the defaults would remove
+// every service but the built-in one.
+func TestAnEmptyFileIsNoWishForTheDefaults(t *testing.T) {
+	for _, text := range []string{"", "\n", "\ufeff", "# services:\n", "---\n", "---\n---\n", "~\n", "\r\n \n"} {
+		_, err := config.Load(write(t, t.TempDir(), "c.yaml", text))
+		var problems config.Problems
+		if !errors.As(err, &problems) || !strings.Contains(err.Error(), "c.yaml: the file is empty: ") {
+			t.Errorf("Load of %q = %v, want a refusal", text, err)
+		}
+	}
+	if diff := cmp.Diff(config.Default(), mustParse(t, "services: {backend: {}}"), compare); diff != "" {
+		t.Errorf("what the refusal advises is not the defaults (-defaults +advice):\n%s", diff)
 	}
 }
 

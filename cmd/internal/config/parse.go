@@ -20,13 +20,23 @@ import (
 const maxNesting = 20
 
 // Parse reads a configuration; file is its name for messages. Keys that are
-// left out have their defaults, so no data at all gives [Default]. The error is
-// of type [Problems].
+// left out have their defaults, but no data at all are refused: a file that was
+// emptied, or is about to be written, is no wish for [Default], which would
+// remove every other service. The error is of type [Problems].
 func Parse(file string, data []byte) (*Config, error) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	r := &reader{file: file, lines: strings.Split(string(data), "\n"), at: map[string]position{}}
-	c := &Config{Services: map[string]*Service{}}
 	body := r.document(data)
+	if len(r.problems) == 0 && isNull(body) {
+		r.report(position{}, "", "the file is empty: for the built-in defaults write `services: {"+BuiltinService+": {}}`, or remove the file before a start")
+	}
+	return r.parse(body)
+}
+
+// parse makes a configuration of a document without problems; nil is the
+// document in which every key is left out.
+func (r *reader) parse(body ast.Node) (*Config, error) {
+	c := &Config{Services: map[string]*Service{}}
 	if len(r.problems) == 0 {
 		r.config(c, body)
 		r.check(c)
