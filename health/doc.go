@@ -15,6 +15,8 @@
 //     HTTP_PROXY, and reads a bounded answer in a bounded time.
 //   - A refused connect is certain: it makes an address unhealthy at once,
 //     whether a probe or the data path ([Watcher.Nudge]) met it.
+//   - What this process or machine ran out of, such as file descriptors, is shown
+//     as the error and changes no state: it says nothing about the address.
 //   - Probes of one watcher never overlap and do not drift; [Watcher.Await]
 //     probes apart from them, back to back.
 //

@@ -28,6 +28,17 @@ func Refused(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist)
 }
 
+// Ours reports whether err says that this process or this machine has run out of
+// something that a connection needs. It says nothing about the address.
+func Ours(err error) bool {
+	for _, out := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
+		if errors.Is(err, out) {
+			return true
+		}
+	}
+	return false
+}
+
 // Probe asks address ("host:port" or "unix:/path") once and returns nil if it
 // is healthy. Its error reads like "probing 127.0.0.1:5001: GET /up: 503
 // Service Unavailable"; [Refused] tells whether nobody listens. When ctx ends

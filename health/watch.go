@@ -31,7 +31,8 @@ type Status struct {
 	Probed time.Time
 	Took   time.Duration
 	// Err is the outcome of the last probe or, if that was later, the failed
-	// connect that the data path reported; nil means it succeeded.
+	// connect that the data path reported; nil means it succeeded. One that is
+	// [Ours] is shown and counts for nothing.
 	Err error
 	// Successes and Failures count in a row; one of them is zero.
 	Successes, Failures int
@@ -147,7 +148,9 @@ func (w *Watcher) probeOnce(ctx context.Context) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.tracker.observe(err)
+	if !Ours(err) {
+		w.tracker.observe(err)
+	}
 	w.status.Probed, w.status.Took = time.Now(), time.Since(start)
 	w.noteLocked(err)
 	return err
@@ -160,23 +163,25 @@ func (w *Watcher) noteLocked(err error) {
 	}
 	w.status.Successes, w.status.Failures = w.tracker.successes, w.tracker.failures
 	w.status.Err = err
-	if err != nil {
+	if err != nil && !Ours(err) {
 		w.status.LastFailure = Failure{now, err}
 	}
 }
 
 // Nudge tells the watcher that the data path could not connect. A refused
 // connect makes the address unhealthy from this instant; any other counts like
-// one failed probe, since it may be our own fault. Either way the address is
-// probed at once. It does not block. An address that is unhealthy already is
+// one failed probe. Either way the address is probed at once. One that is [Ours]
+// is only shown: a probe would need what we have run out of. It does not block. An address that is unhealthy already is
 // probed fast anyway, so further nudges cost nothing and change nothing but the
 // error.
 func (w *Watcher) Nudge(err error) {
 	w.mu.Lock()
-	news := w.tracker.state != Unhealthy
-	if Refused(err) {
+	news := w.tracker.state != Unhealthy && !Ours(err)
+	switch {
+	case Ours(err):
+	case Refused(err):
 		w.tracker.refuse()
-	} else {
+	default:
 		w.tracker.observe(err)
 	}
 	w.noteLocked(err)

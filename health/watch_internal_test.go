@@ -155,11 +155,55 @@ func TestAConnectThatFailedOtherwiseCountsLikeAProbe(t *testing.T) {
 	s := &slot{took: 10 * ms}
 	watch(t, s, 0, func(t *testing.T, w *Watcher) {
 		until(s, 2500*ms)
-		w.Nudge(errors.New("too many open files"))
+		w.Nudge(errors.New("no route to host"))
 		if got := w.Status(); got.State != Healthy || got.Failures != 1 {
-			t.Errorf("after one connect that says nothing about the slot: %+v", got)
+			t.Errorf("after one connect that proves nothing: %+v", got)
 		}
 		until(s, 4*time.Second)
+	})
+}
+
+func TestWhatWeRanOutOfIsShownAndChangesNothing(t *testing.T) {
+	for _, out := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
+		for _, was := range []error{nil, errSick} {
+			t.Run(fmt.Sprintf("%v after %v", out, was), func(t *testing.T) { runOut(t, out, was) })
+		}
+	}
+}
+
+// runOut has a slot whose probes ended with was; then probes and the data path
+// run out of something.
+func runOut(t *testing.T, out, was error) {
+	ours := fmt.Errorf("probing 127.0.0.1:1: %w", out)
+	s := &slot{err: was}
+	watch(t, s, 0, func(t *testing.T, w *Watcher) {
+		until(s, 5100*ms)
+		before := w.Status()
+		s.set(ours)
+		until(s, time.Minute+100*ms)
+		for range 10 {
+			w.Nudge(ours)
+		}
+		until(s, time.Minute+200*ms)
+		if got := s.at(time.Minute+100*ms, time.Minute+200*ms); len(got) != 0 {
+			t.Errorf("nudges had it probed at %v", got)
+		}
+		if err := w.Await(t.Context()); err != ours {
+			t.Errorf("Await = %v, want %v", err, ours)
+		}
+		got := w.Status()
+		if got.Err != ours || !got.Probed.After(before.Probed) {
+			t.Errorf("the error is not shown: %+v", got)
+		}
+		got.Err, got.Probed = before.Err, before.Probed
+		if got != before {
+			t.Errorf("status = %+v\nbefore   %+v", got, before)
+		}
+		s.set(nil)
+		until(s, 63*time.Second)
+		if got := w.Status(); got.State != Healthy || got.Err != nil {
+			t.Errorf("status once there is enough again = %+v", got)
+		}
 	})
 }
 
