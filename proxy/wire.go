@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/textproto"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,13 +35,14 @@ func bodyFraming(req *http.Request) framing {
 	return chunked
 }
 
-// fieldsOfOurs are written from the request's other fields or not at all.
-func fieldsOfOurs(h http.Header) map[string]bool {
-	own := map[string]bool{"Host": true, "Content-Length": true, "Transfer-Encoding": true, "Trailer": true}
-	if v := h["User-Agent"]; len(v) == 1 && v[0] == "" {
-		own["User-Agent"] = true
+// ofOurs reports whether a field is written from the request's others or not at
+// all. A single empty User-Agent is net/http's way to say that there is none.
+func ofOurs(name string, values []string) bool {
+	switch name {
+	case "Host", "Content-Length", "Transfer-Encoding", "Trailer":
+		return true
 	}
-	return own
+	return name == "User-Agent" && len(values) == 1 && values[0] == ""
 }
 
 // writeHead serialises the request's head. What could break the framing is
@@ -62,7 +64,7 @@ func writeHead(b *bytes.Buffer, req *http.Request, f framing) error {
 	if err := writeFraming(b, req, f); err != nil {
 		return err
 	}
-	if err := writeFields(b, req); err != nil {
+	if err := writeFields(b, req.Header); err != nil {
 		return err
 	}
 	b.WriteString("\r\n")
@@ -137,19 +139,28 @@ func trailerAllowed(name string) bool {
 }
 
 // writeFields writes the header in the order of its names, each value as given.
-// A single empty User-Agent is net/http's way to say that there is none.
-func writeFields(b *bytes.Buffer, req *http.Request) error {
-	for name, values := range req.Header {
+func writeFields(b *bytes.Buffer, h http.Header) error {
+	var room [32]string // so that an ordinary header costs no allocation
+	names := room[:0]
+	for name := range h {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
 		if !httpguts.ValidHeaderFieldName(name) {
 			return fmt.Errorf("header name %q is not valid", name)
 		}
+		values := h[name]
 		for _, v := range values {
 			if !httpguts.ValidHeaderFieldValue(v) {
 				return fmt.Errorf("value of header %s is not valid", name)
 			}
+			if !ofOurs(name, values) {
+				writeField(b, name, textproto.TrimString(v))
+			}
 		}
 	}
-	return req.Header.WriteSubset(b, fieldsOfOurs(req.Header))
+	return nil
 }
 
 func writeField(b *bytes.Buffer, name, value string) {
