@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -90,7 +91,9 @@ func (s *Server) hold(do func(context.Context, HoldRequest, switcher.Actor) (swi
 		if err != nil {
 			return nil, err
 		}
-		return do(c.r.Context(), r, c.by)
+		rec, err := do(c.r.Context(), r, c.by)
+		slices.Sort(rec.Services) // the caller's own copy
+		return rec, err
 	}
 }
 

@@ -65,7 +65,8 @@ func (c *Client) History(ctx context.Context, limit int) ([]switcher.Record, err
 }
 
 // Switch moves the traffic. On error the record, if it has an ID, tells what
-// was tried and where the traffic is; so it is with all operations.
+// was tried and where the traffic is; with ErrOutcomeUnknown the operation may
+// have been done, and the history knows. So it is with all operations.
 func (c *Client) Switch(ctx context.Context, r SwitchRequest) (switcher.Record, error) {
 	return operate(ctx, c, RouteSwitch, r)
 }
@@ -130,6 +131,10 @@ func operate(ctx context.Context, c *Client, route Route, request any) (switcher
 	var e *Error
 	if errors.As(err, &e) && e.Record != nil {
 		return *e.Record, err
+	}
+	var cut cutError
+	if errors.As(err, &cut) {
+		return rec, fmt.Errorf("%w: the connection ended without an answer: %w", ErrOutcomeUnknown, cut.cause)
 	}
 	return rec, err
 }
@@ -237,8 +242,18 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	case errors.Is(err, syscall.EAGAIN), errors.Is(err, os.ErrDeadlineExceeded):
 		return hinted{fmt.Errorf("%w: it does not answer on %s", ErrUnreachable, path), statusHint}
 	}
-	return hinted{fmt.Errorf("%w: it closed the connection without an answer: %w", ErrUnreachable, err), statusHint}
+	return hinted{cutError{err}, statusHint}
 }
+
+// cutError is a connection that ended after it was made: what was asked may
+// have been done.
+type cutError struct{ cause error }
+
+func (c cutError) Error() string {
+	return fmt.Sprintf("%v: it closed the connection without an answer: %v", ErrUnreachable, c.cause)
+}
+
+func (c cutError) Unwrap() []error { return []error{ErrUnreachable, c.cause} }
 
 // joinHint names the group that owns the socket, or the directory that hides
 // it.

@@ -13,6 +13,12 @@ import (
 var (
 	// ErrUnreachable: no daemon answers on the socket.
 	ErrUnreachable = errors.New("the daemon is not reachable")
+	// ErrOutcomeUnknown: an operation was asked for, and the connection ended
+	// before it was answered. It may have been done.
+	ErrOutcomeUnknown = errors.New("the outcome is not known")
+	// ErrInterrupted: the daemon ended during the operation; the traffic is where
+	// it was.
+	ErrInterrupted = errors.New("the daemon ended during the operation")
 	// ErrForbidden: the peer may not do this.
 	ErrForbidden = errors.New("not allowed")
 	// ErrBadRequest: the request could not be understood.
@@ -54,7 +60,7 @@ func ExitMeanings() []ExitMeaning {
 		{ExitUsage, "wrong usage or configuration"},
 		{ExitRefused, "refused: the target slot is not healthy"},
 		{ExitBusy, "busy: another operation is running"},
-		{ExitUnreachable, "the daemon is not reachable"},
+		{ExitUnreachable, "the daemon is not reachable, or the outcome is not known"},
 		{ExitUndone, "done and then undone: the traffic was returned"},
 	}
 }
@@ -86,6 +92,8 @@ func failures() []failure {
 		{ErrBadConfig, "bad-config", http.StatusUnprocessableEntity, ExitUsage},
 		{ErrOverloaded, "overloaded", http.StatusServiceUnavailable, ExitUnreachable},
 		{ErrUnreachable, "unreachable", http.StatusBadGateway, ExitUnreachable},
+		{ErrOutcomeUnknown, "outcome-unknown", http.StatusBadGateway, ExitUnreachable},
+		{ErrInterrupted, "interrupted", http.StatusInternalServerError, ExitFailed},
 		{ErrInternal, "internal", http.StatusInternalServerError, ExitFailed},
 	}
 }

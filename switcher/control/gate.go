@@ -30,12 +30,17 @@ type gate struct {
 	net.Listener
 	access access
 
+	farewells sync.WaitGroup // with those who are turned away
+	places    chan struct{}  // for farewells
+
 	mu     sync.Mutex
 	admins int
 	others int
 }
 
-func newGate(ln net.Listener, a access) *gate { return &gate{Listener: ln, access: a} }
+func newGate(ln net.Listener, a access) *gate {
+	return &gate{Listener: ln, access: a, places: make(chan struct{}, maxFarewells)}
+}
 
 // Accept turns away, with an answer, those for whom there is no room.
 func (g *gate) Accept() (net.Conn, error) {
@@ -51,7 +56,7 @@ func (g *gate) Accept() (net.Conn, error) {
 		if count := g.enter(p); count != nil {
 			return &gateConn{Conn: c, peer: p, leave: sync.OnceFunc(func() { g.leave(count) })}, nil
 		}
-		turnAway(c)
+		g.turnAway(c)
 	}
 }
 
@@ -76,16 +81,44 @@ func (g *gate) leave(count *int) {
 	*count--
 }
 
-// turnAway must not wait: it runs on the accepting goroutine. The answer fits
-// into any socket buffer.
-func turnAway(c net.Conn) {
-	status, e := failureOf(ErrOverloaded).status, AsError(ErrOverloaded, switcher.Record{})
-	answer := fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"+
-		`{"code":%q,"message":%q}`+"\n", status, http.StatusText(status), e.Code, e.Message)
-	if c.SetWriteDeadline(time.Now().Add(100*time.Millisecond)) == nil {
-		_, _ = io.WriteString(c, answer) // else the peer sees a closed connection
+// turnAway must not wait: it runs on the accepting goroutine. When even those
+// who are turned away are too many, the rest get no answer.
+func (g *gate) turnAway(c net.Conn) {
+	select {
+	case g.places <- struct{}{}:
+	default:
+		_ = c.Close() // nothing was sent on it
+		return
 	}
-	_ = c.Close()
+	g.farewells.Go(func() {
+		defer func() { <-g.places }()
+		sayFull(c)
+	})
+}
+
+const (
+	maxFarewells = 16
+	farewellTime = time.Second
+)
+
+// sayFull answers and closes. An answer before the request would be taken for
+// a stray one, and closing with bytes unread would take the answer away again
+// (unix(7): ECONNRESET): so it waits for the first and reads the rest. Errors
+// are of a peer who has left.
+func sayFull(c net.Conn) {
+	defer c.Close()
+	if c.SetDeadline(time.Now().Add(farewellTime)) != nil {
+		return
+	}
+	if _, err := c.Read(make([]byte, 1)); err != nil {
+		return
+	}
+	status, e := failureOf(ErrOverloaded).status, AsError(ErrOverloaded, switcher.Record{})
+	_, err := fmt.Fprintf(c, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"+
+		`{"code":%q,"message":%q}`+"\n", status, http.StatusText(status), e.Code, e.Message)
+	if half, ok := c.(interface{ CloseWrite() error }); ok && err == nil && half.CloseWrite() == nil {
+		_, _ = io.Copy(io.Discard, io.LimitReader(c, maxHeadBytes+maxBody))
+	}
 }
 
 // gateConn is a connection that gives back its place when closed.

@@ -85,7 +85,12 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		ConnContext:       connContext,
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(newGate(ln, s.access)) }()
+	go func() {
+		g := newGate(ln, s.access)
+		err := srv.Serve(g)
+		g.farewells.Wait()
+		failed <- err
+	}()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serving the control socket: %w", err)

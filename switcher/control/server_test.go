@@ -198,10 +198,16 @@ func TestConnectionsAreBoundedAndGivenBack(t *testing.T) {
 	for range control.MaxAdminConns {
 		held = append(held, dial(t, w.socket))
 	}
-	if _, err := w.client.Status(t.Context()); !errors.Is(err, control.ErrOverloaded) && !errors.Is(err, control.ErrUnreachable) {
-		t.Errorf("with all places taken: got %v, want ErrOverloaded", err)
+	for range 20 {
+		if _, err := w.client.Status(t.Context()); !errors.Is(err, control.ErrOverloaded) {
+			t.Errorf("status with all places taken: got %v, want ErrOverloaded", err)
+		}
+		request := control.SwitchRequest{Reason: strings.Repeat("x", control.MaxBody/2)}
+		if _, err := w.client.Switch(t.Context(), request); !errors.Is(err, control.ErrOverloaded) {
+			t.Errorf("switch with all places taken: got %v, want ErrOverloaded", err)
+		}
 	}
-	if status, body, _ := raw(t, w, ""); status != 503 || !strings.Contains(body, "overloaded") {
+	if status, body, _ := raw(t, w, "GET /v1/status HTTP/1.1\r\n"); status != 503 || !strings.Contains(body, "overloaded") {
 		t.Errorf("with all places taken: got %d %s, want 503", status, body)
 	}
 	if err := held[0].Close(); err != nil {
