@@ -203,7 +203,7 @@ func (c scenario) wantOldOrNew(w *world, before map[string]Slot, rec Record) {
 		w.t.Error("the intent is still there")
 	}
 	if strings.Contains(s.Note(), "restored") {
-		w.t.Errorf("the state was torn: %s", s.Note())
+		w.t.Errorf("the state was torn or taken for an old one: %s", s.Note())
 	}
 	if st, _, err := readState(w.disk, previousName); err == nil && st.Intent != nil {
 		w.t.Errorf("the previous state has an intent: %+v", st)

@@ -22,7 +22,9 @@ func (s *Switcher) decide() error {
 	s.generation = max(st.Generation, newestGeneration(tail))
 	lost := errors.Is(err, ErrStateUnknown)
 	switch {
-	case err != nil && (!lost || len(s.opts.AssumeActive) == 0):
+	case lost && len(s.opts.AssumeActive) == 0:
+		return fmt.Errorf("reading the state: %w: look at both slots of every service, run `charactier-proxy --assume-active %s` (each blue or green) as root, then start the daemon", err, s.everyService())
+	case err != nil && !lost:
 		return fmt.Errorf("reading the state: %w", err)
 	case lost, st.Generation == 0 && len(s.opts.AssumeActive) > 0:
 		return s.assume(err)
@@ -82,7 +84,7 @@ func (s *Switcher) assume(lost error) error {
 	for _, name := range slices.Sorted(maps.Keys(s.services)) {
 		slot, ok := s.opts.AssumeActive[name]
 		if !ok {
-			return fmt.Errorf("assuming the active slots: %s is missing: name every service, as in --assume-active %s=blue", name, name)
+			return fmt.Errorf("assuming the active slots: %s is missing: name every service, as in --assume-active %s (each blue or green)", name, s.everyService())
 		}
 		rec.Moves = append(rec.Moves, Move{Service: name, To: slot})
 		st.Services[name] = ServiceState{Active: slot, Since: rec.Started, Generation: st.Generation}
@@ -90,16 +92,23 @@ func (s *Switcher) assume(lost error) error {
 	if err := s.checkAssumed(); err != nil {
 		return err
 	}
-	st.Last = &rec
+	rec.Took = time.Since(now)
+	st.Last = cloneRecord(&rec)
 	if err := s.opts.Store.Save(st); err != nil {
 		return fmt.Errorf("saving the assumed state: %w", err)
 	}
+	rec.Took = time.Since(now)
 	s.take(st)
 	s.note = "assumed by the operator: " + placesOf(st, s.services)
 	s.ledger.append(rec)
 	s.last = cloneRecord(&rec)
 	s.warn(warnStart, s.note)
 	return nil
+}
+
+// everyService is "backend=blue,frontend=blue": an assumption to be edited.
+func (s *Switcher) everyService() string {
+	return strings.Join(slices.Sorted(maps.Keys(s.services)), "=blue,") + "=blue"
 }
 
 func (s *Switcher) checkAssumed() error {

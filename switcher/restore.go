@@ -34,11 +34,31 @@ func restore(d disk, dir string, cause error) (State, error) {
 		return State{}, unknown(d, dir, fmt.Errorf("%w, and %w", cause, err))
 	}
 	from := fmt.Sprintf("%v: restored from %s, generation %d", cause, previousName, st.Generation)
-	if n := replay(&st, records(d, dir)); n > 0 {
+	if n := replay(&st, records(d, dir, wholeHistory)); n > 0 {
 		from += fmt.Sprintf(" and %d later operations in the history", n)
 	}
 	st.Note = from + ": see whether the active slot is the right one"
 	return st, nil
+}
+
+// catchUp brings a state up to date that is sound but older than the history, as
+// a copy is that somebody put back. An operation is entered as done only once
+// its state is saved, or traffic follows it in spite of that; so one of a later
+// generation says that the file is not the last word. Records of another
+// outcome say nothing: the daemon may have died before their state was saved.
+func catchUp(d disk, dir string, st State) State {
+	later := func(r Record) bool { return r.Outcome == Done && r.Generation > st.Generation }
+	if !slices.ContainsFunc(records(d, dir, mendDepth), later) {
+		return st
+	}
+	was := st.Generation
+	st = st.clone()
+	n := replay(&st, records(d, dir, wholeHistory))
+	// Operations came after the one that was intended, so it has ended.
+	st.Intent = nil
+	st.Note = fmt.Sprintf("%s is of generation %d and older than the history, as if a copy had been put back: restored with %s in the history, up to generation %d: see whether the active slot is the right one",
+		filepath.Join(dir, stateName), was, counted(int64(n), "later operation"), st.Generation)
+	return st
 }
 
 // isVirgin reports that no state was ever saved in dir.
@@ -53,22 +73,25 @@ func isVirgin(d disk, dir string) (bool, error) {
 	}), err
 }
 
-// unknown is the error that leaves the decision to the operator, with the
-// command to give it and what the history knows.
+// unknown is the error that leaves the decision to the operator, with what the
+// history knows.
 func unknown(d disk, dir string, cause error) error {
 	hint := "the history does not know either"
-	all := records(d, dir)
+	all := records(d, dir, wholeHistory)
 	if i := slices.IndexFunc(all, func(r Record) bool { return r.Outcome == Done && len(r.Moves) > 0 }); i >= 0 {
 		hint = fmt.Sprintf("the newest switch in the history moved %s at %s", describe(all[i].Moves), all[i].Started.Format(time.RFC3339))
 	}
-	return fmt.Errorf("%w: %w: look at both slots of every service, run `charactier-proxy --assume-active backend=blue` (or green) as root, then start the daemon; %s", ErrStateUnknown, cause, hint)
+	return fmt.Errorf("%w: %w; %s", ErrStateUnknown, cause, hint)
 }
 
-// records returns what can be read of the history, newest first.
-func records(d disk, dir string) []Record {
+// wholeHistory is more operations than the files of a history hold.
+const wholeHistory = 1 << 20
+
+// records returns the newest n operations that can be read, newest first.
+func records(d disk, dir string, n int) []Record {
 	h := FileHistory{dir: dir, disk: d}
 	// A history that cannot be read corrects nothing.
-	rs, _ := h.Tail(1 << 20)
+	rs, _ := h.Tail(n)
 	return rs
 }
 

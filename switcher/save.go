@@ -88,12 +88,19 @@ func (s *Switcher) adopt(op *operation, next State, cause error) {
 }
 
 // withdraw saves the state as it was, with the operation as failed, and returns
-// cause. If that fails too, the disk still says the intent or, where it could
-// not be read, perhaps the result.
+// cause. If that fails too, the disk may still say the intent or, where it could
+// not be read, the result.
 func (s *Switcher) withdraw(old State, op *operation, cause error) error {
 	op.record.Outcome, op.record.Error = Failed, op.doing()+": "+cause.Error()
-	if err := s.commitState(op, s.next(old)); err != nil {
+	if err := s.commitState(op, s.next(old)); err != nil && !s.isOnDisk(old) {
 		s.warn(warnState, fmt.Sprintf("%s failed and was undone, but that could not be saved (%v): the state on disk may be another; mend the disk, then run any operation that changes something, before a restart", op.record.summary(), err))
 	}
 	return cause
+}
+
+// isOnDisk reports that the store still says old: nothing of what failed to be
+// saved since has reached it.
+func (s *Switcher) isOnDisk(old State) bool {
+	there, err := s.opts.Store.Load()
+	return err == nil && there.Generation == old.Generation && there.Intent == nil
 }

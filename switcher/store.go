@@ -35,6 +35,8 @@ const (
 //	torn, edited or not JSON    history, with a note; the file is set aside
 //	and so is the previous one  an error that wraps [ErrStateUnknown]
 //	its format is a newer one   an error that wraps [ErrStateUnknown]
+//	it is older than what the   brought up to date by the history, with a note
+//	history says was done
 //	others can write to it,     an error that names the command to mend it
 //	own it, or it is a symlink
 //
@@ -125,7 +127,7 @@ func (s *FileStore) Load() (State, error) {
 		if st.Intent == nil {
 			s.committed = raw
 		}
-		return st, nil
+		return catchUp(s.disk, s.dir, st), nil
 	}
 	s.aside = errors.Is(err, errDamaged) || errors.Is(err, errFuture)
 	return restore(s.disk, s.dir, err)
@@ -181,7 +183,7 @@ func ReadState(dir string) (State, error) {
 	if err != nil {
 		return restore(d, dir, err)
 	}
-	return st, nil
+	return catchUp(d, dir, st), nil
 }
 
 func readState(d disk, path string) (State, []byte, error) {

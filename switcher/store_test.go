@@ -157,7 +157,7 @@ var damages = []struct {
 			edit(t, dir, "state.previous.json", func(string) string { return "\x00\x00" })
 		},
 		refusal: []string{"state.json is damaged: it has no format", "state.previous.json is damaged: it is not JSON",
-			"look at both slots", "--assume-active backend=blue", "the newest switch in the history moved backend to green at 20"},
+			"look at both slots", "--assume-active backend=blue,frontend=blue` (each", "the newest switch in the history moved backend to green at 20"},
 		unknown: true,
 	},
 	{
@@ -285,7 +285,7 @@ func wantRefusal(t *testing.T, dir string, err error, says []string, unknown boo
 		if active, _ := s.Routing(); active["backend"] != switcher.Green || active["frontend"] != switcher.Blue {
 			t.Errorf("assumed %v", active)
 		}
-		if last := s.Last(); last.Kind != switcher.KindAssumeActive || !last.Forced || last.Outcome != switcher.Done {
+		if last := s.Last(); last.Kind != switcher.KindAssumeActive || !last.Forced || last.Outcome != switcher.Done || last.Took <= 0 {
 			t.Errorf("last is %+v", last)
 		}
 	})
@@ -334,7 +334,7 @@ func TestAnAssumptionNamesEveryService(t *testing.T) {
 		assume map[string]switcher.Slot
 		says   string
 	}{
-		{map[string]switcher.Slot{"backend": switcher.Blue}, "frontend is missing: name every service"},
+		{map[string]switcher.Slot{"backend": switcher.Blue}, "frontend is missing: name every service, as in --assume-active backend=blue,frontend=blue (each blue or green)"},
 		{map[string]switcher.Slot{"backend": switcher.Blue, "frontend": "red"}, `unknown slot "red"`},
 		{map[string]switcher.Slot{"backend": switcher.Blue, "frontend": switcher.Blue, "x": switcher.Blue}, `unknown service "x"`},
 	} {

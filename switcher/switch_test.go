@@ -534,6 +534,22 @@ func TestTrafficIsNotTouchedWithoutASavedIntent(t *testing.T) {
 	}
 }
 
+// TestADiskThatTookNothingIsNotInDoubt has no state reach the disk, then an
+// intent that stays there.
+func TestADiskThatTookNothingIsNotInDoubt(t *testing.T) {
+	for nth, doubt := range map[int]bool{1: false, 3: true} { // previous, intent, result
+		w := newWorld(t)
+		s := w.mustBoot()
+		breakFrom(w, "disk create", nth, failWrites)
+		_, _, err := s.Switch(t.Context(), to(Green))
+		wantError(t, err, ErrNotSaved)
+		if got := strings.Contains(strings.Join(s.Warnings(), ""), "the state on disk may be another"); got != doubt {
+			t.Errorf("create %d fails: warnings are %q, want doubt: %t", nth, s.Warnings(), doubt)
+		}
+		mend(w)
+	}
+}
+
 func TestAForcedSwitchOfAClientThatLeftIsAborted(t *testing.T) {
 	w := newWorld(t)
 	s := w.mustBoot()
