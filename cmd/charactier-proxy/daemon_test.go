@@ -181,6 +181,7 @@ func TestTheProgramExplainsItself(t *testing.T) {
 		{[]string{"start"}, exitUsage, `unexpected argument "start"`},
 		{[]string{"--assume-active", "backend"}, exitUsage, "is not service=slot"},
 		{[]string{"--assume-active", "backend=red"}, exitUsage, "blue or green"},
+		{[]string{"--assume-active", "backend=blue", "--assume-active", "raw=blue,backend=green"}, exitUsage, "backend is given as blue and as green"},
 		{[]string{"--config", "/nowhere/config.yaml"}, exitUsage, "/nowhere/config.yaml"},
 		{[]string{"--check", "--config", "/nowhere/config.yaml"}, exitUsage, "/nowhere/config.yaml"},
 	} {
@@ -192,10 +193,22 @@ func TestTheProgramExplainsItself(t *testing.T) {
 	}
 }
 
+func TestCheckRefusesAnEmptiedConfiguration(t *testing.T) {
+	w := &world{T: t, dir: shortDir(t)}
+	w.write("")
+	var out logBuffer
+	code := run(t.Context(), []string{"--check", "--config", w.config()}, func(string) string { return "" }, &out, &out)
+	if code != exitUsage || !out.contains("the file is empty") {
+		t.Errorf("exit %d and %s", code, out.String())
+	}
+}
+
 func TestALostStateIsDecidedByTheOperator(t *testing.T) {
 	dir := shortDir(t)
 	w := &world{T: t, dir: dir}
-	w.write(services(service("backend", freeAddress(t), namedSlot(t, "blue"), namedSlot(t, "green"))))
+	w.write(services(
+		service("backend", freeAddress(t), namedSlot(t, "blue"), namedSlot(t, "green")),
+		service("raw", freeAddress(t), namedSlot(t, "blue"), namedSlot(t, "green"))))
 	state := filepath.Join(dir, "state")
 	if err := os.Mkdir(state, 0o700); err != nil {
 		t.Fatal(err)
@@ -208,13 +221,16 @@ func TestALostStateIsDecidedByTheOperator(t *testing.T) {
 		args := append([]string{"--config", w.config(), "--state-dir", state, "--socket", filepath.Join(dir, "c.sock")}, more...)
 		return run(t.Context(), args, func(string) string { return "" }, &out, &out), out.String()
 	}
-	if code, out := call(); code != exitFailed || !strings.Contains(out, "--assume-active backend=blue") {
+	if code, out := call(); code != exitFailed || !strings.Contains(out, "--assume-active backend=blue,raw=blue`") {
 		t.Errorf("a daemon with a damaged state: exit %d and %s, want the way out", code, out)
 	}
-	if code, out := call("--assume-active", "backend=green"); code != exitOK || !strings.Contains(out, "backend is on green") {
+	if code, out := call("--assume-active", "backend=green"); code != exitFailed || !strings.Contains(out, "raw is missing") {
+		t.Errorf("assuming half: exit %d and %s", code, out)
+	}
+	if code, out := call("--assume-active", "backend=green", "--assume-active", "raw=blue"); code != exitOK || !strings.Contains(out, "backend is on green") || !strings.Contains(out, "raw is on blue") {
 		t.Errorf("assuming: exit %d and %s", code, out)
 	}
-	if code, out := call("--assume-active", "backend=blue"); code != exitFailed || !strings.Contains(out, "nothing was recorded") {
+	if code, out := call("--assume-active", "backend=blue,raw=blue"); code != exitFailed || !strings.Contains(out, "nothing was recorded") {
 		t.Errorf("assuming over a sound state: exit %d and %s", code, out)
 	}
 }

@@ -32,7 +32,7 @@ usage: charactier-proxy [flags]
   --socket PATH         control socket (default /run/charactier-proxy/control.sock)
   --check               check the configuration, print every problem, exit 0 or 2
   --assume-active LIST  where the state is lost: record which slot of each service is active, as
-                        backend=blue,frontend=green, and end
+                        backend=blue,frontend=green, and end; may be repeated
   --version             print the version
 
 Environment: CHARACTIER_PROXY_CONFIG, CHARACTIER_PROXY_STATE_DIR, CHARACTIER_PROXY_SOCKET; a flag beats them.
@@ -55,10 +55,8 @@ func parseFlags(args []string) (options, error) {
 	set.StringVar(&o.flags.Socket, "socket", "", "")
 	set.BoolVar(&o.check, "check", false, "")
 	set.BoolVar(&o.version, "version", false, "")
-	set.Func("assume-active", "", func(list string) (err error) {
-		o.assumeActive, err = parseAssumption(list)
-		return err
-	})
+	o.assumeActive = map[string]switcher.Slot{}
+	set.Func("assume-active", "", func(list string) error { return addAssumption(o.assumeActive, list) })
 	if err := set.Parse(args); err != nil {
 		return o, err
 	}
@@ -68,21 +66,24 @@ func parseFlags(args []string) (options, error) {
 	return o, nil
 }
 
-// parseAssumption reads "backend=blue,frontend=green".
-func parseAssumption(list string) (map[string]switcher.Slot, error) {
-	active := map[string]switcher.Slot{}
+// addAssumption reads "backend=blue,frontend=green" into active, where the same
+// flag may have put others before.
+func addAssumption(active map[string]switcher.Slot, list string) error {
 	for item := range strings.SplitSeq(list, ",") {
-		service, name, ok := strings.Cut(item, "=")
+		service, name, ok := strings.Cut(strings.TrimSpace(item), "=")
 		if !ok || service == "" {
-			return nil, fmt.Errorf("%q is not service=slot", item)
+			return fmt.Errorf("%q is not service=slot", item)
 		}
 		slot, err := switcher.ParseSlot(name)
 		if err != nil {
-			return nil, err
+			return err
+		}
+		if before, given := active[service]; given && before != slot {
+			return fmt.Errorf("%s is given as %s and as %s", service, before, slot)
 		}
 		active[service] = slot
 	}
-	return active, nil
+	return nil
 }
 
 // run is the program: it returns the exit code.
