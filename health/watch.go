@@ -171,9 +171,9 @@ func (w *Watcher) noteLocked(err error) {
 // Nudge tells the watcher that the data path could not connect. A refused
 // connect makes the address unhealthy from this instant; any other counts like
 // one failed probe. Either way the address is probed at once. One that is [Ours]
-// is only shown: a probe would need what we have run out of. It does not block. An address that is unhealthy already is
-// probed fast anyway, so further nudges cost nothing and change nothing but the
-// error.
+// is only shown: a probe would need what we have run out of. It does not block.
+// An address that is unhealthy already is probed fast anyway, so further nudges
+// cost nothing and change nothing but the error.
 func (w *Watcher) Nudge(err error) {
 	w.mu.Lock()
 	news := w.tracker.state != Unhealthy && !Ours(err)
