@@ -29,6 +29,9 @@ type env struct {
 	plain       bool // nothing but ASCII
 	width       func() int
 
+	regain time.Duration // how long an answer that never came is asked after
+	notice time.Duration // how long a question is silent; zero: always
+
 	flags  paths.Flags // --config, --state-dir, --socket
 	warned bool        // about the daemon's version
 }
@@ -41,6 +44,8 @@ func newEnv() *env {
 		isTerminal:  term.IsTerminal(int(os.Stdout.Fd())),
 		errTerminal: term.IsTerminal(int(os.Stderr.Fd())),
 		width:       terminalWidth,
+		regain:      regainTime,
+		notice:      noticeTime,
 	}
 	e.canAsk = e.errTerminal && term.IsTerminal(int(os.Stdin.Fd()))
 	colours := os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"

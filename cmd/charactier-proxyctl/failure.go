@@ -72,15 +72,28 @@ func (e *env) hint(ctx context.Context, r switcher.Record, err error) string {
 	case errors.Is(err, switcher.ErrNothingToRollBack):
 		return e.self() + " history shows what was done"
 	case errors.Is(err, switcher.ErrNotSaved):
-		return "df -h " + e.paths().StateDir
+		return "df -h " + e.stateDir(ctx)
 	case errors.Is(err, switcher.ErrNothingToAbort):
 		return "to return after a swap: " + e.self() + " rollback"
 	case errors.Is(err, control.ErrBadConfig):
 		return e.self() + " config check"
-	case errors.Is(err, control.ErrInternal):
+	case errors.Is(err, control.ErrOutcomeUnknown):
+		return e.self() + " status, " + e.self() + " history"
+	case errors.Is(err, control.ErrInternal), errors.Is(err, control.ErrInterrupted):
 		return "journalctl -u charactier-proxy -n 50"
 	}
 	return ""
+}
+
+// stateDir is the daemon's, or where it would be if the daemon does not answer.
+func (e *env) stateDir(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, hintTime)
+	defer cancel()
+	status, err := e.client().Status(ctx)
+	if err != nil || status.State.Dir == "" {
+		return e.paths().StateDir
+	}
+	return status.State.Dir
 }
 
 // unhealthyHint names the units of the slots that were wanted.

@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -37,7 +40,8 @@ type act struct {
 	failure
 	// Until makes it take until it is aborted ("abort"); until the client leaves
 	// although it was aborted ("stuck") or because it only drains ("leave"); or
-	// until it was asked to abort too late ("late").
+	// until it was asked to abort too late ("late"). With "die" the daemon is
+	// killed once it has its record, which the next one on the same CALLS has.
 	Until string
 }
 
@@ -70,6 +74,9 @@ func fakeMain(script, calls string) error {
 		return err
 	}
 	if f.calls, err = os.OpenFile(calls, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
+		return err
+	}
+	if err := f.inherit(); err != nil {
 		return err
 	}
 	version := control.Version{Version: f.play.Version, Go: "go", API: 1}
@@ -179,6 +186,10 @@ func (f *fakeOps) perform(ctx context.Context, kind switcher.Kind, a act, asked 
 		f.note(string(kind), asked)
 		f.awaitAbort(ctx)
 		return rec, a.err()
+	case "die":
+		rec.Started = time.Now()
+		f.note(string(kind), asked)
+		f.die(rec)
 	case "leave":
 		done := rec
 		f.set(nil, &done)
@@ -188,6 +199,35 @@ func (f *fakeOps) perform(ctx context.Context, kind switcher.Kind, a act, asked 
 	}
 	f.note(string(kind), asked)
 	return rec, a.err()
+}
+
+// die ends the daemon as the kernel would.
+func (f *fakeOps) die(rec switcher.Record) {
+	raw, err := json.Marshal(rec)
+	if err == nil && rec.Outcome != "" {
+		err = os.WriteFile(f.calls.Name()+".record", raw, 0o600)
+	}
+	if err == nil {
+		err = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	}
+	if err != nil {
+		panic(err)
+	}
+	select {}
+}
+
+// inherit reads what a daemon that died has left.
+func (f *fakeOps) inherit() error {
+	raw, err := os.ReadFile(f.calls.Name() + ".record")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var rec switcher.Record
+	f.play.History = append([]switcher.Record{rec}, f.play.History...)
+	return json.Unmarshal(raw, &f.play.History[0])
 }
 
 func (f *fakeOps) awaitAbort(ctx context.Context) {

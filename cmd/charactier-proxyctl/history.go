@@ -23,7 +23,7 @@ func newHistoryCmd(e *env) *cobra.Command {
 		if limit < 1 {
 			return usagef("", "-n %d: at least one operation can be shown", limit)
 		}
-		records, err := e.client().History(cmd.Context(), limit)
+		records, err := ask(e, func() ([]switcher.Record, error) { return e.client().History(cmd.Context(), limit) })
 		if err != nil {
 			return e.failed(cmd.Context(), switcher.Record{}, err, f.json)
 		}

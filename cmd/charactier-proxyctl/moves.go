@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"charactier-proxy/switcher"
@@ -73,7 +74,7 @@ func (e *env) movesText(moves []switcher.Move, services []string) string {
 		}
 		parts = append(parts, part)
 	}
-	for _, s := range services {
+	for _, s := range slices.Sorted(slices.Values(services)) {
 		parts = append(parts, clean(s))
 	}
 	return strings.Join(parts, ", ")

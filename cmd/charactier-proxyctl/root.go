@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strconv"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -98,7 +99,11 @@ func flagError(cmd *cobra.Command, err error) error {
 		}
 		return usagef(hint, "unknown flag %s", dashes(name))
 	case errors.As(err, &invalid):
-		return usagef(hint, "--%s: %s", invalid.GetFlag().Name, invalid.Unwrap())
+		flag, value := invalid.GetFlag(), clean(invalid.GetValue())
+		if _, err := strconv.ParseFloat(value, 64); err == nil && flag.Value.Type() == "duration" {
+			return usagef(hint, "--%s: %s has no unit: is it %ss or %sms?", flag.Name, value, value, value)
+		}
+		return usagef(hint, "--%s: %s", flag.Name, invalid.Unwrap())
 	}
 	return usageError{clean(err.Error()), hint}
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"charactier-proxy/switcher/control"
 )
 
 type statusFlags struct {
@@ -50,7 +52,7 @@ its state file says is shown instead.`,
 }
 
 func (e *env) showStatus(ctx context.Context, f *statusFlags) error {
-	status, err := e.client().Status(ctx)
+	status, err := ask(e, func() (control.Status, error) { return e.client().Status(ctx) })
 	if err == nil {
 		status.Services, err = chosen(status.Services, f.services)
 	}
@@ -85,6 +87,7 @@ func (e *env) watchStatus(ctx context.Context, f *statusFlags) error {
 func (e *env) draw(ctx context.Context, f *statusFlags) {
 	var screen bytes.Buffer
 	page := *e
+	page.notice = 0
 	page.stdout, page.stderr, page.errColour = &screen, &screen, e.colour
 	page.report(page.showStatus(ctx, f)) // what fails is on the screen, and tried again
 	e.warned = page.warned

@@ -109,10 +109,11 @@ func (e *env) move(ctx context.Context, f *moveFlags, kind switcher.Kind, to swi
 	if kind == switcher.KindRollback {
 		call = client.Rollback
 	}
+	asked := e.wish(kind)
 	record, err := e.await(ctx, client, kind, func(ctx context.Context) (switcher.Record, error) {
 		return call(ctx, request)
 	})
-	if err != nil {
+	if record, err = e.learn(ctx, asked, record, err); err != nil {
 		return e.failed(ctx, record, err, f.json)
 	}
 	return e.moved(ctx, record, f, to)

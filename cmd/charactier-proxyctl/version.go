@@ -45,7 +45,7 @@ func (e *env) versions(ctx context.Context) versions {
 	v := versions{Client: control.Build(e.version)}
 	client := e.client()
 	client.OtherVersion = nil
-	daemon, err := client.Version(ctx)
+	daemon, err := ask(e, func() (control.Version, error) { return client.Version(ctx) })
 	if err != nil {
 		v.Error = err.Error()
 		return v
