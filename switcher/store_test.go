@@ -217,6 +217,41 @@ var damages = []struct {
 		refusal: []string{"state.json is not a regular file"},
 	},
 	{
+		name: "an older state was put back",
+		damage: func(t *testing.T, dir string) {
+			remove(t, dir, "state.json")
+			move(t, filepath.Join(dir, "state.previous.json"), filepath.Join(dir, "state.json"))
+		},
+		note:   "state.json is of generation 1 and older than the history, as if a copy had been put back: restored with 1 later operation in the history, up to generation 3",
+		active: switcher.Green,
+	},
+	{
+		name: "an older state was put back and the history is gone",
+		damage: func(t *testing.T, dir string) {
+			remove(t, dir, "state.json", "history.jsonl")
+			move(t, filepath.Join(dir, "state.previous.json"), filepath.Join(dir, "state.json"))
+		},
+		active: switcher.Blue,
+	},
+	{
+		name: "the history has later operations that were not done",
+		damage: func(t *testing.T, dir string) {
+			edit(t, dir, "history.jsonl", func(done string) string {
+				done, _, _ = strings.Cut(done, "\n")
+				later := strings.NewReplacer(`"generation":3`, `"generation":99`, `"to":"green"`, `"to":"blue"`).Replace(done)
+				if later == done {
+					t.Fatalf("the history is not what it was: %s", done)
+				}
+				all := done + "\n"
+				for _, outcome := range []string{"failed", "interrupted"} {
+					all += strings.NewReplacer(`"outcome":"done"`, `"outcome":"`+outcome+`"`, `"id":"`, `"id":"`+outcome).Replace(later) + "\n"
+				}
+				return all
+			})
+		},
+		active: switcher.Green,
+	},
+	{
 		name:   "an unfinished file is left",
 		damage: func(t *testing.T, dir string) { write(t, filepath.Join(dir, "state.json.tmp"), "{") },
 		active: switcher.Green,
