@@ -93,6 +93,7 @@ type h2cExchange struct {
 	t      *h2cTransport
 	ctx    context.Context
 	cancel context.CancelCauseFunc
+	body   *watchedBody // nil where the request has none
 
 	mu        sync.Mutex
 	clientErr error
@@ -108,7 +109,8 @@ func (x *h2cExchange) outgoing(req *http.Request) *http.Request {
 	out := req.WithContext(httptrace.WithClientTrace(x.ctx, trace))
 	switch {
 	case bodyFraming(req) != noBody:
-		out.Body = &watchedBody{ReadCloser: req.Body, x: x, length: req.ContentLength}
+		x.body = &watchedBody{src: req.Body, x: x, length: req.ContentLength}
+		out.Body = x.body
 	case safeMethod(req.Method):
 		out.Body = nil
 		return out
@@ -132,8 +134,13 @@ func (x *h2cExchange) clientFailed(err error) {
 	}
 }
 
+// end gives up whatever is still under way. When it has returned, nobody uses
+// the request's body.
 func (x *h2cExchange) end() {
 	x.cancel(nil)
+	if x.body != nil {
+		x.body.detach()
+	}
 	if x.t.retired.Load() {
 		x.t.CloseIdleConnections()
 	}
@@ -177,29 +184,69 @@ func (x *h2cExchange) fault(op string, late cause, err error) error {
 
 // watchedBody is a request's body that tells its exchange of what the client
 // did wrong. net/http would end a body that is too short as if it were whole.
+//
+// net/http reads and closes a body on goroutines of its own, also after the
+// answer's end, when a server's body must not be touched any more. So the body
+// behind it is only reached until [watchedBody.detach] has returned.
 type watchedBody struct {
-	io.ReadCloser
+	src    io.ReadCloser
 	x      *h2cExchange
 	length int64 // 0 means unknown
 	n      int64
-	closed atomic.Bool
+
+	mu      sync.Mutex
+	closed  bool
+	reading sync.WaitGroup
 }
 
 func (b *watchedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
+	if !b.beginRead() {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	defer b.reading.Done()
+	n, err := b.src.Read(p)
 	b.n += int64(n)
 	if err == io.EOF && b.n < b.length {
 		err = errBodyShort
 	}
-	if err != nil && err != io.EOF && !b.closed.Load() {
-		b.x.clientFailed(err)
+	if err != nil && err != io.EOF {
+		b.failed(err)
 	}
 	return n, err
 }
 
+func (b *watchedBody) beginRead() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.closed {
+		b.reading.Add(1)
+	}
+	return !b.closed
+}
+
+// failed blames the client, unless the Read failed because we closed the body.
+func (b *watchedBody) failed(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.closed {
+		b.x.clientFailed(err)
+	}
+}
+
 func (b *watchedBody) Close() error {
-	b.closed.Store(true)
-	return b.ReadCloser.Close()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil
+	}
+	b.closed = true
+	return b.src.Close()
+}
+
+// detach closes the body and waits for the Read that this ends.
+func (b *watchedBody) detach() {
+	b.Close() //nolint:errcheck // nothing is lost with it
+	b.reading.Wait()
 }
 
 // h2cBody is an answer's body whose reads are bounded in time.

@@ -174,6 +174,69 @@ func TestRetiringAnHTTP2SlotEndsItsConnections(t *testing.T) {
 	<-gone
 }
 
+// mortalBody is a body that must not be used after its time, like that of a
+// server's request.
+type mortalBody struct {
+	*endless
+	t    testing.TB
+	over atomic.Bool
+}
+
+func (b *mortalBody) Read(p []byte) (int, error) {
+	b.use()
+	defer b.use()
+	return b.endless.Read(p)
+}
+
+func (b *mortalBody) Close() error {
+	b.use()
+	return b.endless.Close()
+}
+
+func (b *mortalBody) use() {
+	if b.over.Load() {
+		b.t.Error("the request's body was used after the answer's end")
+	}
+}
+
+// net/http's client closes the body on a goroutine of its own.
+func TestNobodyUsesABodyAfterTheAnswersEnd(t *testing.T) {
+	slot := proxytest.Start(t, func(c *proxytest.Conn) {
+		io.ReadFull(c, make([]byte, len(http2.ClientPreface))) //nolint:errcheck // the frames tell
+		f := http2.NewFramer(struct{ net.Conn }{c.Conn}, c)
+		f.WriteSettings() //nolint:errcheck // the other side tells
+		for {
+			frame, err := f.ReadFrame()
+			if err != nil {
+				return
+			}
+			h, ok := frame.(*http2.HeadersFrame)
+			if !ok {
+				continue
+			}
+			headOnly := h.StreamID%4 == 1
+			f.WriteHeaders(http2.HeadersFrameParam{ //nolint:errcheck // the other side tells
+				StreamID: h.StreamID, BlockFragment: []byte{0x88}, EndHeaders: true, EndStream: headOnly,
+			})
+			if !headOnly {
+				f.WriteData(h.StreamID, true, []byte("early")) //nolint:errcheck // the other side tells
+			}
+			f.WriteRSTStream(h.StreamID, http2.ErrCodeNo) //nolint:errcheck // the other side tells
+		}
+	})
+	rt := h2cTo(t, slot.Addr())
+	for range 100 {
+		body := &mortalBody{endless: newEndless(), t: t}
+		req := newRequest(t, "POST", body)
+		res, err := rt.RoundTrip(req)
+		if err == nil {
+			io.Copy(io.Discard, res.Body) //nolint:errcheck // what arrives is not the question
+			res.Body.Close()
+		}
+		body.over.Store(true)
+	}
+}
+
 func TestTheContextEndsAnHTTP2Exchange(t *testing.T) {
 	there := make(chan struct{})
 	address := startHandler(t, func(w http.ResponseWriter, r *http.Request) {
