@@ -308,3 +308,28 @@ func TestUnixSocketsAreSlots(t *testing.T) {
 		t.Errorf("%d connections, want 1", n)
 	}
 }
+
+func BenchmarkRoundTrip(b *testing.B) {
+	slot := proxytest.Start(b, func(c *proxytest.Conn) {
+		for c.Head() != "" {
+			c.Answer("hello")
+		}
+	})
+	plain := &http.Transport{DisableCompression: true}
+	b.Cleanup(plain.CloseIdleConnections)
+	for name, rt := range map[string]http.RoundTripper{"ours": testTransport(b, slot.Addr()), "net/http": plain} {
+		b.Run(name, func(b *testing.B) {
+			req := newRequest(b, "GET", nil)
+			req.URL.Host = slot.Addr()
+			b.ReportAllocs()
+			for b.Loop() {
+				res, err := rt.RoundTrip(req)
+				if err != nil {
+					b.Fatal(err)
+				}
+				io.Copy(io.Discard, res.Body) //nolint:errcheck // the answer is short
+				res.Body.Close()
+			}
+		})
+	}
+}
