@@ -64,7 +64,7 @@ var (
 )
 
 func newClientConn(nc net.Conn, s *serving) *clientConn {
-	c := &clientConn{Conn: nc, server: s, halfCloseTime: s.opts.HalfCloseGrace}
+	c := &clientConn{Conn: nc, server: s}
 	if sc, ok := nc.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			c.raw = raw

@@ -66,12 +66,6 @@ func (f *forwarder) serve(service string, w http.ResponseWriter, r *http.Request
 	f.reverse.ServeHTTP(&x.w, x.r)
 }
 
-// held reports whether a service's requests wait at the moment.
-func (p *Proxy) held(service string) bool {
-	r := p.table.Load().routes[service]
-	return r != nil && r.hold != nil
-}
-
 // relayKey finds the relay in a request's context.
 type relayKey struct{}
 

@@ -50,8 +50,8 @@ func startFront(t testing.TB, slot string, change ...func(*frontOptions)) *front
 	o := frontOptions{
 		service: *testService(slot),
 		server: ServerOptions{
-			ReadHeaderTimeout: patience, IdleTimeout: time.Minute, HalfCloseGrace: patience,
-			IdleGrace: 10 * time.Millisecond, ShutdownTimeout: patience,
+			ReadHeaderTimeout: patience, IdleTimeout: time.Minute,
+			IdleGrace: 10 * time.Millisecond, StreamGrace: patience, ShutdownTimeout: patience,
 		},
 	}
 	o.service.Upgrades = []string{"websocket"}

@@ -12,11 +12,11 @@ type hold struct {
 	released chan struct{}
 	waiting  atomic.Int64
 	limit    int64
-	time     time.Duration
+	bound    time.Duration
 }
 
 func newHold(s *Service) *hold {
-	return &hold{released: make(chan struct{}), limit: int64(s.HoldRequests), time: s.HoldTime}
+	return &hold{released: make(chan struct{}), limit: int64(s.HoldRequests), bound: s.HoldTime}
 }
 
 // wait blocks until the hold is released. A request that has waited before, in
@@ -29,8 +29,8 @@ func (h *hold) wait(ctx context.Context, waited time.Duration) error {
 	}
 	defer h.waiting.Add(-1)
 	var timeout <-chan time.Time
-	if h.time > 0 {
-		timer := time.NewTimer(h.time - waited)
+	if h.bound > 0 {
+		timer := time.NewTimer(h.bound - waited)
 		defer timer.Stop()
 		timeout = timer.C
 	}

@@ -249,9 +249,17 @@ type claim struct {
 	held     time.Duration // how long the request waited in a hold
 }
 
-// claim takes the service's active target, waiting while the service is held.
-// The caller must release it. On error nothing was claimed.
-func (p *Proxy) claim(ctx context.Context, service string) (claim, error) {
+// waiter is told when a claim begins to wait.
+type waiter interface {
+	// beginWait returns the context to wait with, and what to call when the wait
+	// is over.
+	beginWait(ctx context.Context, s *Service) (waiting context.Context, over func())
+}
+
+// claim takes the service's active target, waiting while the service is held;
+// w, unless it is nil, is told of every wait. The caller must release what it
+// got. On error nothing was claimed.
+func (p *Proxy) claim(ctx context.Context, service string, w waiter) (claim, error) {
 	var held time.Duration
 	for {
 		t := p.table.Load()
@@ -261,7 +269,7 @@ func (p *Proxy) claim(ctx context.Context, service string) (claim, error) {
 		}
 		if r.hold != nil {
 			start := time.Now()
-			if err := r.hold.wait(ctx, held); err != nil {
+			if err := r.wait(ctx, held, w); err != nil {
 				return claim{}, err
 			}
 			held += time.Since(start)
@@ -276,6 +284,16 @@ func (p *Proxy) claim(ctx context.Context, service string) (claim, error) {
 		}
 		return claim{Target: r.target, service: r.service, settings: &t.settings, held: held}, nil
 	}
+}
+
+// wait waits for the end of the service's hold.
+func (r *route) wait(ctx context.Context, waited time.Duration, w waiter) error {
+	if w != nil {
+		waiting, over := w.beginWait(ctx, r.service)
+		defer over()
+		ctx = waiting
+	}
+	return r.hold.wait(ctx, waited)
 }
 
 // heldSince reports whether the service is held by a table newer than t. Like a

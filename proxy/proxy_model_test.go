@@ -124,7 +124,7 @@ func (m *model) claim(t *rapid.T) {
 		cancel()
 	}
 	defer cancel()
-	c, err := m.p.claim(ctx, s)
+	c, err := m.p.claim(ctx, s, nil)
 	if (err != nil) != m.held[s] {
 		t.Fatalf("claiming %s, held %v: %v", s, m.held[s], err)
 	}

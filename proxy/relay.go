@@ -61,22 +61,34 @@ func newRelay(f *forwarder, service string, w http.ResponseWriter, r *http.Reque
 	return x
 }
 
-// take claims the target. net/http notices that a client has left only when it
-// has read the whole request, so while a request with a body is held somebody
-// else must look.
+// take claims the target.
 func (x *relay) take() error {
-	ctx := x.r.Context()
-	if x.conn != nil && x.r.ProtoMajor == 1 && x.r.ContentLength != 0 && x.f.proxy.held(x.service) {
-		watched, stop := x.conn.watch(ctx)
-		defer stop()
-		ctx = watched
-	}
-	c, err := x.f.proxy.claim(ctx, x.service)
+	c, err := x.f.proxy.claim(x.r.Context(), x.service, x)
 	if err != nil {
 		return err
 	}
 	x.claim, x.settings, x.claimed = c, c.settings, time.Now()
 	return nil
+}
+
+// heldHalfClose is the grace of a client that stops sending while its request is
+// held: none. Nothing was sent to a slot yet, and what somebody wants who goes
+// then, such as a proxy in front of us whose own client went, must not be done
+// all the same.
+const heldHalfClose = time.Nanosecond
+
+// beginWait implements [waiter]. net/http notices that a client has left only
+// when it has read the whole request, so while one with a body waits somebody
+// else must look.
+func (x *relay) beginWait(ctx context.Context, s *Service) (context.Context, func()) {
+	if x.conn == nil {
+		return ctx, func() {}
+	}
+	x.conn.setHalfCloseTime(heldHalfClose)
+	if x.r.ProtoMajor != 1 || x.r.ContentLength == 0 {
+		return ctx, func() {}
+	}
+	return x.conn.watch(ctx)
 }
 
 // prepare gives the request its bounds, its body and its context.

@@ -37,9 +37,6 @@ type ServerOptions struct {
 	// MaxStreams bounds the requests that are open at once on one HTTP/2
 	// connection; 0 means 250.
 	MaxStreams int
-	// HalfCloseGrace holds until a request has claimed its target; from then on
-	// its service's does.
-	HalfCloseGrace time.Duration
 
 	// KeepBacklog says that somebody else holds the listening socket too, as
 	// systemd does: connections that wait in its queue are left to the next
