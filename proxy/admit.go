@@ -3,6 +3,7 @@ package proxy
 import (
 	"net/http"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/http/httpguts"
 )
@@ -34,10 +35,16 @@ func admit(r *http.Request) (path string, refused cause) {
 		return "", causeUnknownMethod
 	}
 	path, ok := targetPath(r)
-	if !ok || !validTarget(r.RequestURI) || !httpguts.ValidHostHeader(r.Host) {
+	if !ok || !validTarget(r.RequestURI) || !isASCII(r.RequestURI) || !httpguts.ValidHostHeader(r.Host) {
 		return "", causeBadTarget
 	}
 	return path, ""
+}
+
+// isASCII reports whether a target has no byte that RFC 3986 does not know. Node
+// drops the connection on seeing one, and a GET would go out a second time.
+func isASCII(target string) bool {
+	return !strings.ContainsFunc(target, func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
 // targetPath returns the request's path as it was spelled. It takes the origin

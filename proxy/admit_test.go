@@ -152,3 +152,20 @@ func TestConnectionFieldsOfHTTP2DoNotReachTheSlot(t *testing.T) {
 		}
 	}
 }
+
+// RFC 9112, section 3.2: a target is ASCII. Node's parser (20.20.2) refuses every
+// byte from 0x80 on and drops the connection; a GET is then sent a second time.
+func TestATargetBeyondASCIIIsRefused(t *testing.T) {
+	slot, _ := recordHeads(t)
+	f := startFront(t, slot.Addr())
+	for _, target := range []string{"/\xff\xfe", "/caf\xc3\xa9", "/?\x80"} {
+		c := f.dial()
+		c.say("GET " + target + " HTTP/1.1\r\nHost: a\r\n\r\n")
+		if res, _ := c.whole("GET"); res.StatusCode != 400 {
+			t.Errorf("%q: %s", target, res.Status)
+		}
+	}
+	if slot.Accepted() != 0 {
+		t.Error("the slot saw it")
+	}
+}

@@ -35,7 +35,7 @@ func TestPathAndQueryArriveAsTheyWereSpelled(t *testing.T) {
 	many := "/?" + strings.Repeat("a=b&", 10_001) + "z"
 	for _, target := range []string{
 		"/", "/?", "/?a=1;b=2", "/?q=%zz&x=%", "/a%2Fb/%3a%3A", "//double//slash", "//host.example/x?y",
-		"/sp%20ace/\"quote\"<>[]{}|\\^`", "/caf\xc3\xa9?\xff", "/a/../b/./c", "/*", "/?a?b=c", many,
+		"/sp%20ace/\"quote\"<>[]{}|\\^`", "/a/../b/./c", "/*", "/?a?b=c", many,
 	} {
 		f.dial().get(target)
 		line, _, _ := strings.Cut(head(), "\r\n")

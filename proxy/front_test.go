@@ -51,7 +51,7 @@ func startFront(t testing.TB, slot string, change ...func(*frontOptions)) *front
 		service: *testService(slot),
 		server: ServerOptions{
 			ReadHeaderTimeout: patience, IdleTimeout: time.Minute,
-			IdleGrace: 10 * time.Millisecond, ShutdownTimeout: patience,
+			IdleGrace: 10 * time.Millisecond, StreamGrace: patience, ShutdownTimeout: patience,
 		},
 	}
 	o.service.Upgrades = []string{"websocket"}

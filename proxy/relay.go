@@ -141,6 +141,9 @@ func (x *relay) bodyDone() bool {
 }
 
 func (x *relay) beginStream() {
+	if x.conn != nil {
+		x.conn.server.beginStream()
+	}
 	x.stream = true
 	x.claim.beginStream()
 }
@@ -163,10 +166,12 @@ func (x *relay) classify(err error) cause {
 		return causeHeldTooLong
 	case context.Cause(x.r.Context()) == errShutdown:
 		return causeShuttingDown
+	case errors.As(err, &slot):
+		// Before the context: interrupting the read of a body that the slot will
+		// not take makes net/http end it.
+		return slot.cause
 	case x.r.Context().Err() != nil, errors.Is(err, errClientLeft):
 		return x.clientLeft()
-	case errors.As(err, &slot):
-		return slot.cause
 	case errors.As(err, &body):
 		return bodyCause(body.err, x.r.ProtoMajor == 2)
 	}
@@ -254,6 +259,9 @@ func (x *relay) settle() {
 	in, out := x.bytes()
 	if x.stream {
 		x.claim.endStream()
+		if x.conn != nil {
+			x.conn.server.streams.Add(-1)
+		}
 	}
 	x.claim.stats.observe(outcome{
 		status: x.w.status, cause: x.cause, latency: time.Since(x.claimed), stream: x.stream, in: in, out: out,

@@ -45,6 +45,10 @@ type ServerOptions struct {
 	// IdleGrace is how long, when the server stops, an idle connection may still
 	// bring a request. It is then answered with "Connection: close".
 	IdleGrace time.Duration
+	// StreamGrace is how long, when the server stops, event streams and upgraded
+	// connections may go on once no other request is left. Streams may last for
+	// ever, so nothing is gained by waiting for them.
+	StreamGrace time.Duration
 	// ShutdownTimeout bounds the whole of stopping. What is still open then is
 	// cut; 0 means at once.
 	ShutdownTimeout time.Duration
@@ -185,7 +189,8 @@ type serving struct {
 
 	stopping chan struct{}
 	cutting  atomic.Bool
-	handling atomic.Int64 // requests, tunnels included
+	handling atomic.Int64 // requests, streams included
+	streams  atomic.Int64
 
 	mu      sync.Mutex
 	conns   map[*clientConn]struct{}
@@ -208,11 +213,25 @@ func newServing(server *Server, ln net.Listener) *serving {
 func (s *serving) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.handling.Add(1)
 	defer func() {
-		if s.handling.Add(-1) == 0 && s.isStopping() {
+		if s.handling.Add(-1) <= s.streams.Load() && s.isStopping() {
 			s.announce()
 		}
 	}()
 	s.opts.Handler.ServeHTTP(w, r)
+}
+
+// beginStream says that a request turned out to be a stream.
+func (s *serving) beginStream() {
+	s.streams.Add(1)
+	if s.isStopping() {
+		s.announce()
+	}
+}
+
+// onlyStreams reports whether all that is left are streams.
+func (s *serving) onlyStreams() bool {
+	streams := s.streams.Load()
+	return streams > 0 && s.handling.Load() <= streams
 }
 
 // Accept implements [net.Listener]. While the server stops it accepts without

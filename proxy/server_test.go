@@ -250,8 +250,11 @@ func TestATunnelIsCutAtTheDeadline(t *testing.T) {
 	slot := startTunnelSlot(t, func(c *proxytest.Conn) { c.Gone() })
 	f := startFront(t, slot.Addr(), func(o *frontOptions) { o.server.ShutdownTimeout = 50 * time.Millisecond })
 	c := f.openTunnel()
-	if err := f.stop(); err == nil {
-		t.Error("nothing is said to have been cut")
+	if err := f.stop(); err != nil {
+		t.Errorf("ending a stream is no failure: %v", err)
+	}
+	if told := f.loud.FilterMessage("ending the streams that are left").All(); len(told) != 1 || told[0].ContextMap()["streams"] != int64(1) {
+		t.Errorf("the log tells %v, want one stream", told)
 	}
 	c.ended()
 	if e := f.entry(1); e["cause"] != string(causeShuttingDown) || e["status"] != int64(101) {
@@ -479,5 +482,37 @@ func TestListenersOfOneServerEndOneByOne(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A stream may last for ever, so a server that stops does not wait for it as for
+// a request.
+func TestAStreamDoesNotKeepAServerFromStopping(t *testing.T) {
+	release := make(chan struct{})
+	slot := proxytest.Start(t, func(c *proxytest.Conn) {
+		if strings.HasPrefix(c.Head(), "GET /slow ") {
+			<-release
+			c.Say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+			return
+		}
+		c.Say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
+		io.Copy(io.Discard, c) //nolint:errcheck // until it is closed
+	})
+	f := startFront(t, slot.Addr(), func(o *frontOptions) {
+		o.server.ShutdownTimeout, o.server.StreamGrace = time.Hour, time.Millisecond
+	})
+	stream, request := f.dial(), f.dial()
+	stream.say("GET /events HTTP/1.1\r\nHost: a\r\n\r\n")
+	stream.answer("GET")
+	request.say("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+	f.await("both to be in flight", func() bool { return f.stats().InFlight == 2 })
+	stopped := f.stopping()
+	f.await("the listener to close", f.refuses)
+	close(release)
+	if res, body := request.whole("GET"); res.StatusCode != 200 || body != "ok" {
+		t.Errorf("the request in flight got %s %q", res.Status, body)
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("ending a stream is no failure: %v", err)
 	}
 }

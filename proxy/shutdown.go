@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // stopAccepting ends the listener. What waits in the kernel's queue belongs to
@@ -30,7 +32,7 @@ func (s *serving) finish(hs *http.Server, cut context.CancelCauseFunc) error {
 	s.closeIdle(ctx)
 	dismiss(s.http2) // for those that came since
 	dismiss(hs)
-	if s.wait(ctx, s.empty) {
+	if s.wait(ctx, func() bool { return s.empty() || s.onlyStreams() }) && s.waitFor(ctx, s.opts.StreamGrace, s.empty) {
 		return nil
 	}
 	return s.cut(hs, cut)
@@ -46,12 +48,9 @@ func dismiss(hs *http.Server) {
 // lingerIdle gives idle connections time to bring the request that may be under
 // way.
 func (s *serving) lingerIdle(ctx context.Context) {
-	if s.opts.IdleGrace <= 0 {
-		return
+	if s.opts.IdleGrace > 0 {
+		s.waitFor(ctx, s.opts.IdleGrace, s.empty)
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.opts.IdleGrace)
-	defer cancel()
-	s.wait(ctx, s.empty)
 }
 
 // closeIdle closes the HTTP/1.1 connections that wait for a request, and returns
@@ -90,19 +89,23 @@ func (s *serving) closeIdle(ctx context.Context) {
 
 // cut ends what is left and says how much that was.
 func (s *serving) cut(hs *http.Server, cut context.CancelCauseFunc) error {
-	requests := s.handling.Load()
+	streams := s.streams.Load()
+	requests := s.handling.Load() - streams
+	if streams > 0 {
+		s.opts.Logger.Info("ending the streams that are left", zap.Stringer("address", s.Addr()), zap.Int64("streams", streams))
+	}
 	s.cutting.Store(true)
 	cut(errShutdown)
-	s.waitFor(cutTime, func() bool { return s.handling.Load() == 0 })
-	s.waitFor(lastWordTime, func() bool { return !s.any(answering) })
+	s.waitFor(context.Background(), cutTime, func() bool { return s.handling.Load() == 0 })
+	s.waitFor(context.Background(), lastWordTime, func() bool { return !s.any(answering) })
 	hs.Close() //nolint:errcheck // the listener is closed already
 	for _, c := range s.list() {
 		c.Close() //nolint:errcheck // nobody is left to tell
 	}
-	if requests == 0 {
+	if requests <= 0 {
 		return nil
 	}
-	return fmt.Errorf("stopping %s: cut %d requests after %v", addrName(s.Addr()), requests, s.opts.ShutdownTimeout)
+	return fmt.Errorf("stopping %s: cut %s after %v", addrName(s.Addr()), counted(requests, "request"), s.opts.ShutdownTimeout)
 }
 
 // answering reports whether a request's answer may still be on its way out of
@@ -132,10 +135,10 @@ func (s *serving) list() []*clientConn {
 }
 
 // waitFor is wait with a time.
-func (s *serving) waitFor(d time.Duration, done func() bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), d)
+func (s *serving) waitFor(ctx context.Context, d time.Duration, done func() bool) bool {
+	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
-	s.wait(ctx, done)
+	return s.wait(ctx, done)
 }
 
 // wait blocks until done or ctx ends, and reports which. It looks again at every
@@ -154,4 +157,12 @@ func (s *serving) wait(ctx context.Context, done func() bool) bool {
 			return done()
 		}
 	}
+}
+
+// counted is "1 request" or "2 requests".
+func counted(n int64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }

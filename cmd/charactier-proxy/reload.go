@@ -199,6 +199,7 @@ func (d *daemon) startDoor(o *door) {
 		MaxConns:          bounds.MaxConnections,
 		KeepBacklog:       o.inherited,
 		IdleGrace:         idleGrace,
+		StreamGrace:       streamGrace,
 		ShutdownTimeout:   bounds.ShutdownTimeout,
 	})
 	o.server.Store(server)
@@ -215,6 +216,10 @@ func (d *daemon) startDoor(o *door) {
 // idleGrace is how long a connection without a request may still bring one when
 // its listener closes.
 const idleGrace = time.Second
+
+// streamGrace is how long streams may go on when their listener closes and no
+// other request is left: a restart must not keep everybody else waiting.
+const streamGrace = time.Second
 
 // closeUnwanted closes the doors that lead nowhere any more and waits until
 // the requests that came in by them have ended.
