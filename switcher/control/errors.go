@@ -60,7 +60,7 @@ func ExitMeanings() []ExitMeaning {
 		{ExitUsage, "wrong usage or configuration"},
 		{ExitRefused, "refused: the target slot is not healthy"},
 		{ExitBusy, "busy: another operation is running"},
-		{ExitUnreachable, "the daemon is not reachable"},
+		{ExitUnreachable, "the daemon is not reachable, or the outcome is not known"},
 		{ExitUndone, "done and then undone: the traffic was returned"},
 	}
 }
