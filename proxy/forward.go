@@ -19,6 +19,7 @@ type forwarder struct {
 	proxy   *Proxy
 	reverse httputil.ReverseProxy
 	buffers bufferPool
+	faults  faultLog
 }
 
 func newForwarder(p *Proxy) *forwarder {

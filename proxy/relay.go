@@ -266,6 +266,9 @@ func (x *relay) settle() {
 	x.claim.stats.observe(outcome{
 		status: x.w.status, cause: x.cause, latency: time.Since(x.claimed), stream: x.stream, in: in, out: out,
 	})
+	if x.cause.ofSlot() {
+		x.f.faults.note(x.f.proxy.opts.Logger, x)
+	}
 	x.claim.release()
 }
 
