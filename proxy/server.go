@@ -238,6 +238,9 @@ func (s *serving) onlyStreams() bool {
 // bound what the kernel's queue still holds.
 func (s *serving) Accept() (net.Conn, error) {
 	s.takeRoom()
+	if s.opts.KeepBacklog && s.isStopping() {
+		return nil, net.ErrClosed // what waits is the next process's
+	}
 	nc, err := s.Listener.Accept()
 	if err != nil {
 		s.leaveRoom()
