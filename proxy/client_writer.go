@@ -20,6 +20,9 @@ type clientWriter struct {
 	// client would miss its status.
 	headOnly bool
 
+	unsent  bool // something was written since the last flush
+	flushed bool // ever
+
 	status    int // of the final answer; 0 before it
 	firstByte time.Time
 	n         int64 // bytes of the body
@@ -40,7 +43,7 @@ func (w *clientWriter) WriteHeader(status int) {
 	}
 	w.progress.renew()
 	if status >= 200 && w.status == 0 {
-		w.status, w.firstByte = status, time.Now()
+		w.status, w.firstByte, w.unsent = status, time.Now(), true
 		h := w.Header()
 		if _, ok := h["Content-Type"]; !ok {
 			h["Content-Type"] = nil
@@ -55,6 +58,7 @@ func (w *clientWriter) WriteHeader(status int) {
 
 func (w *clientWriter) Write(p []byte) (int, error) {
 	w.progress.renew()
+	w.unsent = true
 	n, err := w.ResponseWriter.Write(p)
 	w.n += int64(n)
 	w.note(err)
@@ -66,10 +70,18 @@ func (w *clientWriter) FlushError() error {
 	if w.headOnly {
 		return nil
 	}
+	w.unsent, w.flushed = false, true
 	w.progress.renew()
 	err := w.flush()
 	w.note(err)
 	return err
+}
+
+// flushUnsent lets go what was written, before the slot is waited for.
+func (w *clientWriter) flushUnsent() {
+	if w.unsent {
+		w.FlushError() //nolint:errcheck // noted; a client that left ends the request
+	}
 }
 
 // note keeps the first error; what comes too late is a timeout, whatever the

@@ -151,6 +151,7 @@ func (x *exchange) release(clean bool) {
 	if !hooked {
 		x.hook.Done()
 	}
+	x.c.waitHook = nil
 	if clean && !hooked && x.reusable && x.wasSent() && x.c.br.Buffered() == 0 {
 		x.t.pool.put(x.c)
 	} else {

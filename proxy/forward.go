@@ -28,7 +28,6 @@ func newForwarder(p *Proxy) *forwarder {
 	f.reverse = httputil.ReverseProxy{
 		Rewrite:        f.rewrite,
 		Transport:      claimedTransport{},
-		FlushInterval:  -1, // P4: bytes pass as they come
 		BufferPool:     &f.buffers,
 		ModifyResponse: f.answered,
 		ErrorHandler:   f.failed,
@@ -126,23 +125,40 @@ func (f *forwarder) answered(res *http.Response) error {
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return f.tunnel(x, res)
 	}
+	body := &slotBody{ReadCloser: res.Body, x: x}
+	x.w.headOnly = len(res.Trailer) == 0 && (res.ContentLength == 0 || res.Body == http.NoBody)
 	if mediaType, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")); mediaType == eventStreamMediaType {
-		x.beginStream()
+		x.beginStream() // ReverseProxy flushes it
+	} else if waiting, ok := res.Body.(waitingBody); ok {
+		waiting.onWait(x.w.flushUnsent)
+		body.unsized = res.ContentLength < 0
+		res.ContentLength = 0 // where it is not known, ReverseProxy would flush too, by a timer
 	}
-	x.w.headOnly = res.ContentLength == 0 && len(res.Trailer) == 0
-	res.Body = &slotBody{ReadCloser: res.Body, x: x}
+	res.Body = body
 	return nil
+}
+
+// waitingBody is an answer's body that can say when its reader is about to wait
+// for the slot. What came before must be on its way to the client then (P4), and
+// it costs nothing to let the rest of an answer that is here gather.
+type waitingBody interface {
+	// onWait sets what is called, by the reader's goroutine.
+	onWait(func())
 }
 
 // slotBody is an answer's body that tells its relay why it ended.
 type slotBody struct {
 	io.ReadCloser
-	x *relay
+	x       *relay
+	unsized bool // the slot did not say how long it is, and we flush
 }
 
 func (b *slotBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
+	switch {
+	case err == io.EOF && b.unsized && !b.x.w.flushed:
+		b.x.w.FlushError() //nolint:errcheck // noted; else net/http would say how long it is
+	case err != nil && err != io.EOF:
 		b.x.blame(err)
 	}
 	return n, err

@@ -252,11 +252,18 @@ func (b *watchedBody) detach() {
 // h2cBody is an answer's body whose reads are bounded in time.
 type h2cBody struct {
 	io.ReadCloser
-	x *h2cExchange
+	x        *h2cExchange
+	waitHook func() // see waitingBody
 }
+
+// onWait implements [waitingBody]. Whether a Read will wait cannot be known.
+func (b *h2cBody) onWait(f func()) { b.waitHook = f }
 
 func (b *h2cBody) Read(p []byte) (int, error) {
 	const op = "reading the answer's body"
+	if b.waitHook != nil {
+		b.waitHook()
+	}
 	if b.x.t.stall > 0 {
 		watch := time.AfterFunc(b.x.t.stall, func() {
 			b.x.cancel(&slotError{cause: causeStalled, op: op, err: errNoBytes})

@@ -175,6 +175,9 @@ type answerBody struct {
 	err error // how it ended
 }
 
+// onWait implements [waitingBody].
+func (b *answerBody) onWait(f func()) { b.x.c.waitHook = f }
+
 func (b *answerBody) Read(p []byte) (int, error) {
 	if b.err != nil {
 		return 0, b.err

@@ -42,6 +42,7 @@ type slotConn struct {
 	heardAt  time.Time     // when the first of them came
 	headLeft int64         // how many more a head may take; negative outside heads
 	inBody   bool          // the answer's head is in, so the stall limit bounds reads
+	waitHook func()        // called before the slot is waited for in a body; may be nil
 	stall    time.Duration // the longest wait for the next bytes of a body; 0 means no bound
 	readErr  error         // what ended reading, as opposed to what could not be parsed
 	named    time.Duration // the idle limit that the slot named; negative means it named none
@@ -74,6 +75,7 @@ func newSlotConn(nc net.Conn) (*slotConn, error) {
 func (c *slotConn) begin(stall time.Duration) {
 	c.wrote, c.heard, c.heardAt, c.readErr = 0, 0, time.Time{}, nil
 	c.headLeft, c.inBody, c.stall, c.named = maxHead, false, stall, -1
+	c.waitHook = nil
 	c.Conn.SetDeadline(time.Time{}) //nolint:errcheck // a closed connection shows when it is used
 }
 
@@ -102,6 +104,9 @@ func (c *slotConn) Read(b []byte) (int, error) {
 		return 0, errHeadTooLarge
 	case c.headLeft > 0:
 		b = b[:min(int64(len(b)), c.headLeft)]
+	}
+	if c.inBody && c.waitHook != nil {
+		c.waitHook()
 	}
 	if c.inBody && c.stall > 0 {
 		c.Conn.SetReadDeadline(time.Now().Add(c.stall)) //nolint:errcheck // the read tells

@@ -100,6 +100,95 @@ func TestEveryByteOfAnAnswerPassesAsItComes(t *testing.T) {
 	}
 }
 
+// P4, however a body is framed and whoever speaks what: neither the head nor a
+// byte waits for the next.
+func TestNothingOfAnAnswerWaitsForWhatComesNext(t *testing.T) {
+	for name, said := range map[string][]string{
+		"of known length":    {"Content-Length: 2\r\n\r\n", "a", "b"},
+		"in chunks":          {"Transfer-Encoding: chunked\r\n\r\n", "1\r\na\r\n", "1\r\nb\r\n0\r\n\r\n"},
+		"in torn chunks":     {"Transfer-Encoding: chunked\r\n\r\n1", "\r\na\r\n1\r", "\nb\r\n0\r\n\r\n"},
+		"up to the end":      {"Connection: close\r\n\r\n", "a", "b"},
+		"of an event stream": {"Content-Type: text/event-stream\r\n\r\n", "a", "b"},
+	} {
+		for _, http2 := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, http2 %v", name, http2), func(t *testing.T) {
+				next := make(chan struct{})
+				slot := proxytest.Start(t, func(c *proxytest.Conn) {
+					c.Head()
+					c.Say("HTTP/1.1 200 OK\r\n" + said[0])
+					for _, s := range said[1:] {
+						<-next
+						c.Say(s)
+					}
+				})
+				f := startFront(t, slot.Addr())
+				res, err := newClient(t, http2).Get("http://" + f.addr)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer res.Body.Close()
+				for _, want := range []string{"a", "b"} {
+					next <- struct{}{}
+					readByte(t, res.Body, want)
+				}
+				if b, err := io.ReadAll(res.Body); err != nil || len(b) > 0 {
+					t.Errorf("the end: %q, %v", b, err)
+				}
+			})
+		}
+	}
+}
+
+func TestNothingOfAnHTTP2SlotsAnswerWaitsForWhatComesNext(t *testing.T) {
+	next := make(chan struct{})
+	slot := startHandler(t, func(w http.ResponseWriter, r *http.Request) {
+		w.(http.Flusher).Flush()
+		for _, s := range []string{"a", "b"} {
+			<-next
+			io.WriteString(w, s) //nolint:errcheck // the client tells
+			w.(http.Flusher).Flush()
+		}
+	})
+	f := startFront(t, slot, func(o *frontOptions) { o.service.Protocol = H2C })
+	for _, http2 := range []bool{false, true} {
+		res, err := newClient(t, http2).Get("http://" + f.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"a", "b"} {
+			next <- struct{}{}
+			readByte(t, res.Body, want)
+		}
+		res.Body.Close()
+	}
+}
+
+// What comes in one piece goes out in one, framed as the slot framed it.
+func TestAnAnswerKeepsItsFraming(t *testing.T) {
+	slot := proxytest.Start(t, func(c *proxytest.Conn) {
+		for {
+			head := c.Head()
+			switch {
+			case head == "":
+				return
+			case strings.Contains(head, "/empty"):
+				c.Say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+			case strings.Contains(head, "/chunked"):
+				c.Say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")
+			default:
+				c.Answer("ok")
+			}
+		}
+	})
+	c := startFront(t, slot.Addr()).dial()
+	for path, length := range map[string]int64{"/empty": -1, "/chunked": -1, "/sized": 2} {
+		c.say("GET " + path + " HTTP/1.1\r\nHost: a\r\n\r\n")
+		if res, _ := c.whole("GET"); res.ContentLength != length {
+			t.Errorf("%s: length %d", path, res.ContentLength)
+		}
+	}
+}
+
 func TestARequestAndItsAnswerMayFlowAtOnce(t *testing.T) {
 	slot := startHandler(t, echo)
 	f := startFront(t, slot)
