@@ -59,9 +59,10 @@ type peer struct {
 	trusted bool
 }
 
-// peerOf tells who sent the request and whether the settings trust them.
-func peerOf(r *http.Request, set *Settings) peer {
-	if c := connOf(r.Context()); c != nil {
+// peerOf tells who sent the request and whether the settings trust them. c is nil
+// where the handler runs without a [Server].
+func peerOf(c *clientConn, r *http.Request, set *Settings) peer {
+	if c != nil {
 		return peer{addr: c.peer, trusted: set.trusts(c.peer, c.unix)}
 	}
 	ap, err := netip.ParseAddrPort(r.RemoteAddr)

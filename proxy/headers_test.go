@@ -274,7 +274,7 @@ func TestTheClientIsTheLastHopThatIsNotTrusted(t *testing.T) {
 func TestRemoteAddressesThatAreNoneDoNotHurt(t *testing.T) {
 	for _, remote := range []string{"", "@", "pipe", "not an address:80", "[fe80::1%eth0]:80"} {
 		r := &http.Request{RemoteAddr: remote, Header: http.Header{}}
-		from := peerOf(r, &Settings{TrustedPeers: loopback()})
+		from := peerOf(nil, r, &Settings{TrustedPeers: loopback()})
 		if from.trusted {
 			t.Errorf("%q is trusted", remote)
 		}

@@ -15,6 +15,7 @@ type relay struct {
 	service string
 	r       *http.Request // as it came; from prepare on with a body and a context of ours
 	w       clientWriter
+	control *http.ResponseController
 	conn    *clientConn // nil without a Server
 	body    *clientBody // nil before prepare and where the request has none
 
@@ -40,14 +41,14 @@ type relay struct {
 func newRelay(f *forwarder, service string, w http.ResponseWriter, r *http.Request) *relay {
 	set := &f.proxy.table.Load().settings
 	x := &relay{f: f, service: service, r: r, settings: set, start: time.Now(), conn: connOf(r.Context())}
-	x.from = peerOf(r, set)
+	x.from = peerOf(x.conn, r, set)
 	x.client = clientAddr(r, x.from, set)
 	x.id = requestID(r.Header, x.from.trusted)
-	control := http.NewResponseController(w)
+	x.control = http.NewResponseController(w)
 	x.w = clientWriter{
 		ResponseWriter: w, http10: !r.ProtoAtLeast(1, 1),
-		flush:    control.Flush,
-		progress: progress{set: control.SetWriteDeadline, http2: r.ProtoMajor == 2},
+		flush:    x.control.Flush,
+		progress: progress{set: x.control.SetWriteDeadline, http2: r.ProtoMajor == 2},
 		ends:     x.lastOnConn,
 	}
 	if r.ProtoMajor == 1 {
@@ -56,7 +57,7 @@ func newRelay(f *forwarder, service string, w http.ResponseWriter, r *http.Reque
 		// stream in both directions would stand still (golang/go#15527, #40747).
 		// Ending the connection, as lastOnConn has it, has the same effect today;
 		// this is the way that is documented.
-		control.EnableFullDuplex() //nolint:errcheck // then answers are late
+		x.control.EnableFullDuplex() //nolint:errcheck // then answers are late
 	}
 	return x
 }
@@ -119,7 +120,7 @@ func (x *relay) prepareBody(s *Service) {
 		src: x.r.Body, limit: s.MaxBodyBytes, length: x.r.ContentLength, trailer: x.r.Trailer,
 		progress: progress{
 			span: s.ProgressTimeout, http2: x.r.ProtoMajor == 2,
-			set: http.NewResponseController(x.w.ResponseWriter).SetReadDeadline,
+			set: x.control.SetReadDeadline,
 		},
 	}
 }

@@ -78,7 +78,7 @@ func (f *forwarder) tunnel(x *relay, res *http.Response) error {
 	case !x.bodyDone():
 		return &slotError{causeProtocol, "upgrading", errors.New("the slot switched before the request was complete")}
 	}
-	nc, buffered, err := http.NewResponseController(x.w.ResponseWriter).Hijack()
+	nc, buffered, err := x.control.Hijack()
 	if err != nil {
 		return fmt.Errorf("taking over the connection: %w", err)
 	}
