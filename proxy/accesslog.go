@@ -57,7 +57,7 @@ func (l *AccessLog) write(x *relay, aborted bool) {
 		zap.Int64("bytes_out", out),
 	)
 	fields = x.appendTiming(fields)
-	if x.claim.Target != nil {
+	if x.claim.target != nil {
 		fields = append(fields, zap.String("slot", x.claim.Slot), zap.String("target", x.claim.Address))
 	}
 	entry.Write(x.appendOutcome(fields, aborted)...)

@@ -4,7 +4,7 @@
 //
 // # Words
 //
-// A [Service] is one application behind the proxy, with two slots. A [Target]
+// A [Service] is one application behind the proxy, with two slots. A target
 // is what requests are sent to: one slot's address with its connection pool and
 // its count of claims. A claim is a request's hold on its target. A swap
 // replaces targets in one atomic instant; the targets it replaced are retired

@@ -50,7 +50,7 @@ type Proxy struct {
 
 	mu       sync.Mutex // serialises those who replace the table
 	stats    map[slotKey]*slotStats
-	draining []*Target // retired and not yet drained, for Stats
+	draining []*target // retired and not yet drained, for Stats
 }
 
 // table is one immutable generation of everything a request looks up. A single
@@ -64,7 +64,7 @@ type table struct {
 // it is held, where requests wait.
 type route struct {
 	service *Service
-	target  *Target
+	target  *target
 	hold    *hold
 }
 
@@ -225,12 +225,12 @@ func (p *Proxy) replace(old, next *table) *Retired {
 
 // dropDrained forgets the retired targets that have no claim left and returns
 // the others. p.mu must be held.
-func (p *Proxy) dropDrained() []*Target {
-	p.draining = slices.DeleteFunc(p.draining, (*Target).Drained)
+func (p *Proxy) dropDrained() []*target {
+	p.draining = slices.DeleteFunc(p.draining, (*target).drained)
 	return slices.Clone(p.draining)
 }
 
-func (p *Proxy) newTarget(s *Service, slot string) *Target {
+func (p *Proxy) newTarget(s *Service, slot string) *target {
 	key := slotKey{s.Name, slot}
 	stats := p.stats[key]
 	if stats == nil {
@@ -243,7 +243,7 @@ func (p *Proxy) newTarget(s *Service, slot string) *Target {
 // claim is one request's hold on its target, with the table generation that
 // the request is pinned to.
 type claim struct {
-	*Target
+	*target
 	service  *Service
 	settings *Settings
 	held     time.Duration // how long the request waited in a hold
@@ -282,7 +282,7 @@ func (p *Proxy) claim(ctx context.Context, service string, w waiter) (claim, err
 			r.target.release()
 			continue
 		}
-		return claim{Target: r.target, service: r.service, settings: &t.settings, held: held}, nil
+		return claim{target: r.target, service: r.service, settings: &t.settings, held: held}, nil
 	}
 }
 

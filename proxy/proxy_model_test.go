@@ -20,14 +20,14 @@ type model struct {
 
 type openClaim struct {
 	claim
-	generation *Target // the target that was active when the claim began
+	generation *target // the target that was active when the claim began
 	stream     bool
 }
 
-func (m *model) target(service string) *Target { return m.p.table.Load().routes[service].target }
+func (m *model) target(service string) *target { return m.p.table.Load().routes[service].target }
 
 // onTarget counts the open claims of a target.
-func (m *model) onTarget(target *Target) (requests, streams int64) {
+func (m *model) onTarget(target *target) (requests, streams int64) {
 	for _, c := range m.open {
 		switch {
 		case c.generation != target:
@@ -41,7 +41,7 @@ func (m *model) onTarget(target *Target) (requests, streams int64) {
 }
 
 // retire checks what a change of the table says of the targets it replaced.
-func (m *model) retire(t *rapid.T, retired *Retired, before map[string]*Target) {
+func (m *model) retire(t *rapid.T, retired *Retired, before map[string]*target) {
 	var want []DrainCount
 	for service, target := range before {
 		if m.target(service) == target {
@@ -61,8 +61,8 @@ func (m *model) retire(t *rapid.T, retired *Retired, before map[string]*Target) 
 	}
 }
 
-func (m *model) targets() map[string]*Target {
-	out := map[string]*Target{}
+func (m *model) targets() map[string]*target {
+	out := map[string]*target{}
 	for _, s := range m.services {
 		out[s.Name] = m.target(s.Name)
 	}
@@ -131,10 +131,10 @@ func (m *model) claim(t *rapid.T) {
 	if err != nil {
 		return
 	}
-	if c.Slot != m.slot[s] || c.Target != m.target(s) {
+	if c.Slot != m.slot[s] || c.target != m.target(s) {
 		t.Fatalf("claimed %s of %s, want %s", c.Slot, s, m.slot[s])
 	}
-	m.open = append(m.open, openClaim{claim: c, generation: c.Target})
+	m.open = append(m.open, openClaim{claim: c, generation: c.target})
 }
 
 // change turns an open claim into a stream or ends it.
@@ -144,7 +144,7 @@ func (m *model) change(t *rapid.T) {
 	}
 	i := rapid.IntRange(0, len(m.open)-1).Draw(t, "claim")
 	c := &m.open[i]
-	if c.Target != c.generation {
+	if c.target != c.generation {
 		t.Fatal("a claim changed its target (P1)")
 	}
 	if !c.stream && rapid.Bool().Draw(t, "stream") {
@@ -172,7 +172,7 @@ func (m *model) check(t *rapid.T) {
 				if c.stream {
 					want.Streams++
 				}
-				if c.Target != m.target(s.Name) {
+				if c.target != m.target(s.Name) {
 					want.Draining++
 				}
 			}
@@ -185,8 +185,8 @@ func (m *model) check(t *rapid.T) {
 	}
 	for _, target := range m.p.draining {
 		requests, streams := m.onTarget(target)
-		if target.Drained() != (requests+streams == 0) {
-			t.Fatalf("drained %v with %d requests and %d streams", target.Drained(), requests, streams)
+		if target.drained() != (requests+streams == 0) {
+			t.Fatalf("drained %v with %d requests and %d streams", target.drained(), requests, streams)
 		}
 	}
 }

@@ -95,9 +95,9 @@ func other(slot string) string {
 func TestDrainedTargetsAreNeverUsedAgain(t *testing.T) {
 	p := newTestProxy(t, "backend")
 	var (
-		drained sync.Map // of *Target
+		drained sync.Map // of *target
 		swaps   atomic.Int64
-		number  sync.Map // *Target -> how many swaps came before it
+		number  sync.Map // *target -> how many swaps came before it
 		stop    atomic.Bool
 		wg      sync.WaitGroup
 	)
@@ -110,10 +110,10 @@ func TestDrainedTargetsAreNeverUsedAgain(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				if _, ok := drained.Load(c.Target); ok {
+				if _, ok := drained.Load(c.target); ok {
 					t.Error("a claim holds a target that was drained")
 				}
-				if n, ok := number.Load(c.Target); ok && n.(int64) < before {
+				if n, ok := number.Load(c.target); ok && n.(int64) < before {
 					t.Errorf("a claim that began after swap %d got the target of swap %d", before, n)
 				}
 				c.release()
@@ -127,7 +127,7 @@ func TestDrainedTargetsAreNeverUsedAgain(t *testing.T) {
 		retired := mustSwap(t, p, map[string]string{"backend": slot})
 		number.Store(p.table.Load().routes["backend"].target, n+1)
 		swaps.Store(n + 1)
-		for target := retired.targets[0]; !target.Drained(); {
+		for target := retired.targets[0]; !target.drained(); {
 			if _, err := retired.Drain(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -305,14 +305,14 @@ func TestDrainWaitsForRequestsAndCountsStreams(t *testing.T) {
 		if diff := cmp.Diff(want, counts); diff != "" || drainErr != nil {
 			t.Errorf("drained with %v (-want +got):\n%s", drainErr, diff)
 		}
-		if retired.targets[0].Drained() {
+		if retired.targets[0].drained() {
 			t.Error("drained with streams on it")
 		}
 		for _, c := range []claim{tunnel, becomes} {
 			c.endStream()
 			c.release()
 		}
-		if !retired.targets[0].Drained() {
+		if !retired.targets[0].drained() {
 			t.Error("not drained with nothing on it")
 		}
 	})

@@ -26,7 +26,7 @@ type relay struct {
 	start  time.Time
 
 	settings            *Settings
-	claim               claim // its Target is nil before the claim
+	claim               claim // its target is nil before the claim
 	claimed             time.Time
 	timing              timing
 	upgrade             string // the protocol that a tunnel carries
@@ -212,7 +212,7 @@ func (x *relay) fail(c cause, err error) {
 const failureTimeout = 30 * time.Second
 
 func (x *relay) progressTimeout() time.Duration {
-	if x.claim.Target == nil {
+	if x.claim.target == nil {
 		return failureTimeout
 	}
 	return x.claim.service.ProgressTimeout
@@ -254,7 +254,7 @@ func (x *relay) aborted(v any) {
 
 // settle counts the request and releases its claim.
 func (x *relay) settle() {
-	if x.claim.Target == nil {
+	if x.claim.target == nil {
 		return
 	}
 	in, out := x.bytes()

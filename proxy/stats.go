@@ -142,7 +142,7 @@ func (p *Proxy) Stats() map[string]map[string]SlotStats {
 
 // addClaims adds a target's open claims to its slot. The slot may be gone from
 // the table and still drain.
-func addClaims(all map[string]map[string]SlotStats, t *Target, retired bool) {
+func addClaims(all map[string]map[string]SlotStats, t *target, retired bool) {
 	if all[t.Service] == nil {
 		all[t.Service] = map[string]SlotStats{}
 	}

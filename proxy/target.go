@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// Target is one slot's address with its connection pool and its count of
+// target is one slot's address with its connection pool and its count of
 // claims. It is made when its slot becomes active and retired by the swap that
 // replaces it; a slot that becomes active again gets a new one.
-type Target struct {
+type target struct {
 	// Service and Slot name the place; Address is "host:port" or "unix:/path".
 	Service, Slot, Address string
 
@@ -39,15 +39,15 @@ type roundTripper interface {
 	Retire()
 }
 
-func newTarget(s *Service, slot string, rt roundTripper, stats *slotStats) *Target {
-	return &Target{
+func newTarget(s *Service, slot string, rt roundTripper, stats *slotStats) *target {
+	return &target{
 		Service: s.Name, Slot: slot, Address: s.Slots[slot],
 		transport: rt, stats: stats, changed: make(chan struct{}),
 	}
 }
 
 // claim counts a request in, or refuses because the target is retired.
-func (t *Target) claim() bool {
+func (t *target) claim() bool {
 	if t.claims.Add(1) > 0 {
 		return true
 	}
@@ -56,7 +56,7 @@ func (t *Target) claim() bool {
 }
 
 // release ends a claim.
-func (t *Target) release() {
+func (t *target) release() {
 	if t.claims.Add(-1) < 0 {
 		t.announce()
 	}
@@ -64,7 +64,7 @@ func (t *Target) release() {
 
 // beginStream says that a claim turned out to be a stream, which drains apart;
 // endStream must follow, before release.
-func (t *Target) beginStream() {
+func (t *target) beginStream() {
 	t.streams.Add(1)
 	t.stats.streams.Add(1)
 	if t.claims.Load() < 0 {
@@ -72,13 +72,13 @@ func (t *Target) beginStream() {
 	}
 }
 
-func (t *Target) endStream() {
+func (t *target) endStream() {
 	t.streams.Add(-1)
 }
 
 // retire makes every later claim refuse. It must be called once, after the table
 // that no longer names t was stored.
-func (t *Target) retire() {
+func (t *target) retire() {
 	before := t.claims.Add(math.MinInt64) - math.MinInt64
 	t.mu.Lock()
 	t.moved, t.retired = before, time.Now()
@@ -86,7 +86,7 @@ func (t *Target) retire() {
 }
 
 // announce wakes those who drain t.
-func (t *Target) announce() {
+func (t *target) announce() {
 	t.mu.Lock()
 	close(t.changed)
 	t.changed = make(chan struct{})
@@ -96,7 +96,7 @@ func (t *Target) announce() {
 // open reports the claims that are left, split into requests and streams. The
 // two counters are read one after the other, so the split may be off by what
 // changes in between; their sum of zero is exact once t is retired.
-func (t *Target) open() (requests, streams int64) {
+func (t *target) open() (requests, streams int64) {
 	claims := t.claims.Load()
 	if claims < 0 {
 		claims -= math.MinInt64
@@ -105,12 +105,12 @@ func (t *Target) open() (requests, streams int64) {
 	return claims - streams, streams
 }
 
-// Drained reports whether t is retired and no claim is left on it.
-func (t *Target) Drained() bool { return t.claims.Load() == math.MinInt64 }
+// drained reports whether t is retired and no claim is left on it.
+func (t *target) drained() bool { return t.claims.Load() == math.MinInt64 }
 
 // drain waits until no request is left on t. Streams are not waited for: they
 // end by their own rules and are reported as open. The error is ctx's.
-func (t *Target) drain(ctx context.Context) (DrainCount, error) {
+func (t *target) drain(ctx context.Context) (DrainCount, error) {
 	for {
 		t.mu.Lock()
 		changed, moved, since := t.changed, t.moved, t.retired
@@ -144,7 +144,7 @@ type DrainCount struct {
 }
 
 // Retired is what a swap replaced.
-type Retired struct{ targets []*Target }
+type Retired struct{ targets []*target }
 
 // Drain waits until no request is left on any of the retired targets or ctx
 // ends, and returns the counts in either case; the error is ctx's cause.

@@ -13,7 +13,7 @@ import (
 // afterwards is caught within the first thousand.
 func TestAClaimEitherCountsOrIsRefused(t *testing.T) {
 	const meetings = 100_000
-	targets := make([]Target, meetings)
+	targets := make([]target, meetings)
 	claimed, drained := make([]bool, meetings), make([]bool, meetings)
 	for i := range targets {
 		targets[i].changed = make(chan struct{})
@@ -39,7 +39,7 @@ func TestAClaimEitherCountsOrIsRefused(t *testing.T) {
 			retirer.Load() // so that they do not always meet at the same instruction
 		}
 		targets[i].retire()
-		drained[i] = targets[i].Drained()
+		drained[i] = targets[i].drained()
 	}
 	retirer.Store(meetings) // the claimer goes through the rest alone
 	<-done
@@ -69,16 +69,16 @@ func meet(mine, theirs *atomic.Int64, i int) {
 }
 
 func TestADrainedTargetStaysDrained(t *testing.T) {
-	target := Target{changed: make(chan struct{})}
+	target := target{changed: make(chan struct{})}
 	if !target.claim() {
 		t.Fatal("refused")
 	}
 	target.retire()
-	if target.claim() || target.Drained() {
+	if target.claim() || target.drained() {
 		t.Error("a retired target took a claim, or lost the one that it had")
 	}
 	target.release()
-	if target.claim() || !target.Drained() {
+	if target.claim() || !target.drained() {
 		t.Error("a drained target is not drained any more")
 	}
 }
