@@ -26,10 +26,8 @@ func TestAnOrdinaryRequestIsAnswered(t *testing.T) {
 	f.await("three requests to be counted", func() bool { return f.stats().Requests[2] == 3 })
 }
 
-// Trap: ReverseProxy drops parameters it takes for malformed, and net/url
-
+// ReverseProxy drops parameters it takes for malformed, and net/url
 // respells paths.
-
 func TestPathAndQueryArriveAsTheyWereSpelled(t *testing.T) {
 	slot, head := recordHeads(t)
 	f := startFront(t, slot.Addr())
@@ -46,8 +44,7 @@ func TestPathAndQueryArriveAsTheyWereSpelled(t *testing.T) {
 	}
 }
 
-// Trap 11, golang/go#16036: an answer is neither compressed nor unpacked.
-
+// golang/go#16036: an answer is neither compressed nor unpacked.
 func TestAnAnswersCodingIsLeftAlone(t *testing.T) {
 	slot := startHandler(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
@@ -59,9 +56,7 @@ func TestAnAnswersCodingIsLeftAlone(t *testing.T) {
 }
 
 // golang/go#15527, #40747, #57786: net/http reads the whole body before it lets
-
 // an answer go, unless it is told not to.
-
 func TestAnEarlyAnswerArrivesDuringTheUpload(t *testing.T) {
 	for _, status := range []string{"401 Unauthorized", "413 Content Too Large"} {
 		t.Run(status, func(t *testing.T) {
@@ -87,9 +82,7 @@ func TestAnEarlyAnswerArrivesDuringTheUpload(t *testing.T) {
 }
 
 // RFC 9112, section 9.6: a client that writes on when the answer is out must
-
 // still be able to read it.
-
 func TestAClientThatFirstWritesEverythingStillReadsAnEarlyAnswer(t *testing.T) {
 	slot := proxytest.Start(t, func(c *proxytest.Conn) {
 		c.Head()
@@ -108,11 +101,8 @@ func TestAClientThatFirstWritesEverythingStillReadsAnEarlyAnswer(t *testing.T) {
 }
 
 // golang/go#68560: full duplex, the slot fails, and what is left of the body
-
 // ends while net/http throws it away: it then read the next request twice at
-
 // once and panicked.
-
 func TestAFailureBeforeTheBodyWasReadDoesNotPanic(t *testing.T) {
 	f := startFront(t, proxytest.Refused(t))
 	for _, framing := range []string{"Content-Length: 5\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n"} {
@@ -138,10 +128,8 @@ func TestAFailureBeforeTheBodyWasReadDoesNotPanic(t *testing.T) {
 	}
 }
 
-// Trap 8, golang/go#53808: the client waits for leave to send, and gets its
-
+// golang/go#53808: the client waits for leave to send, and gets its
 // refusal instead.
-
 func TestABodyTooLargeIsRefusedBeforeContinue(t *testing.T) {
 	slot, _ := recordHeads(t)
 	f := startFront(t, slot.Addr(), func(o *frontOptions) { o.service.MaxBodyBytes = 10 })
@@ -201,8 +189,7 @@ func TestASlotThatAnswersInsteadOfContinueNeverGetsTheBody(t *testing.T) {
 	c.ended()
 }
 
-// Trap 4, golang/go#65123, #67940, #81319.
-
+// golang/go#65123, #67940, #81319.
 func TestEarlyHintsKeepTheirFieldsToThemselves(t *testing.T) {
 	slot := proxytest.Start(t, func(c *proxytest.Conn) {
 		c.Head()
@@ -235,8 +222,6 @@ func TestAClientOfHTTP10GetsNoInformationalAnswer(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
-
-// Trap 12.
 
 func TestTrailersPassInBothDirections(t *testing.T) {
 	slot := startHandler(t, func(w http.ResponseWriter, r *http.Request) {
@@ -306,28 +291,8 @@ func TestAnswersWithoutABodyStayWithoutOne(t *testing.T) {
 	}
 }
 
-// Trap 6, golang/go#23643, #28239: a client must see that an answer broke off.
-
-// Trap 7, golang/go#20071.
-
-// ReverseProxy answers these 502.
-
-// golang/go#35892 and the half of TCP that ReverseProxy answers 502.
-
-// P4: an answer of known length passes as it comes, too.
-
-// golang/go#40747: both directions of one request at once.
-
-// echo sends back each piece of the body as it comes.
-
-// An SSE client that never reads, in the words of the failure modes.
-
-// A deadline of HTTP/2 breaks its stream even while nobody waits for anything.
-
-// Trap 1, golang/go#19943, #22158: net/http's transport answers a POST 502 when
-
+// golang/go#19943, #22158: net/http's transport answers a POST 502 when
 // the slot has closed the idle connection that it picks.
-
 func TestASlotThatClosesIdleConnectionsCostsNoRequest(t *testing.T) {
 	closed := make(chan struct{})
 	slot := proxytest.Start(t, func(c *proxytest.Conn) {

@@ -186,7 +186,7 @@ func TestConnectionUpgradeWithoutUpgradeIsOrdinaryAndKeepsItsConnection(t *testi
 	}
 }
 
-// Trap 9 and ReverseProxy's list: an absent User-Agent stays absent, and
+// An absent User-Agent stays absent, and
 // nothing is compressed or added on the way to the slot.
 func TestNothingIsAddedToARequest(t *testing.T) {
 	slot, head := recordHeads(t)

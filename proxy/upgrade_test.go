@@ -136,7 +136,7 @@ func TestWebSocketMessagesPassBothWays(t *testing.T) {
 	}
 }
 
-// Trap 2, golang/go#80875.
+// golang/go#80875.
 func TestBytesSentBeforeThe101WasSeenAreKept(t *testing.T) {
 	slot := startTunnelSlot(t, copyBack)
 	f := startFront(t, slot.Addr())
@@ -210,7 +210,7 @@ func TestAHalfCloseIsPassedOnAndTheOtherSideStillFlows(t *testing.T) {
 	})
 }
 
-// Trap 3, golang/go#35892, #75807: a peer that has vanished keeps nothing open.
+// golang/go#35892, #75807: a peer that has vanished keeps nothing open.
 func TestATunnelInWhichNobodySpeaksEnds(t *testing.T) {
 	slot := startTunnelSlot(t, func(c *proxytest.Conn) {
 		io.Copy(io.Discard, c) //nolint:errcheck // it ends with the tunnel

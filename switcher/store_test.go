@@ -492,6 +492,9 @@ func chmod(t *testing.T, path string, mode os.FileMode) {
 func chown(t *testing.T, path string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
+		if os.Getenv("CI") != "" {
+			t.Fatal("only root can give a file away")
+		}
 		t.Skip("only root can give a file away")
 	}
 	if err := os.Chown(path, 4711, -1); err != nil {
