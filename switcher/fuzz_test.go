@@ -34,7 +34,7 @@ func FuzzStateFile(f *testing.F) {
 	full := encoded(f, State{
 		Generation: 7,
 		Services:   map[string]ServiceState{"backend": {Active: Green, Previous: Blue, Since: at, Generation: 3}},
-		Intent:     &Record{ID: "0000-0000-001", Kind: KindSwitch, Started: at, Moves: []Move{{"backend", Green, Blue}}},
+		Intent:     &Record{ID: "0000-0000-001", Kind: KindSwitch, Started: at, Moves: []Move{{Service: "backend", From: Green, To: Blue}}},
 	})
 	f.Add(full)
 	f.Add(full[:len(full)/2])

@@ -39,6 +39,9 @@ type Request struct {
 	// checks followed by another one. Zero: it must be healthy now. A check that
 	// has begun is not cut short.
 	Wait time.Duration
+	// Within is the ID of the reservation that the operation is a part of; empty
+	// means that it stands alone, and is refused while there is a reservation.
+	Within string
 }
 
 // Move is what a switch did or wanted to do to one service.
@@ -46,6 +49,10 @@ type Move struct {
 	Service string `json:"service"`
 	From    Slot   `json:"from,omitempty"` // empty in an assumption
 	To      Slot   `json:"to"`
+	// FromRelease and ToRelease are the releases that the two slots ran; empty
+	// where that is not known.
+	FromRelease string `json:"from_release,omitempty"`
+	ToRelease   string `json:"to_release,omitempty"`
 }
 
 // Kind is the kind of an operation.
@@ -95,11 +102,17 @@ type Record struct {
 	// Generation is that of the state the operation left; zero if it saved none.
 	Generation uint64       `json:"generation,omitempty"`
 	Drain      []DrainCount `json:"drain,omitempty"` // once the drain has ended or was given up
+	// Bake is how the bake stands that the switch began; nil if it began none.
+	Bake *BakeResult `json:"bake,omitempty"`
 }
 
 // clone shares nothing with r.
 func (r Record) clone() Record {
 	r.Moves, r.Services, r.Drain = slices.Clone(r.Moves), slices.Clone(r.Services), slices.Clone(r.Drain)
+	if r.Bake != nil {
+		bake := *r.Bake
+		r.Bake = &bake
+	}
 	return r
 }
 

@@ -67,6 +67,11 @@ type SwitchRequest struct {
 	// Drain bounds how long the answer waits for requests on the old slot; zero
 	// means the service's own drain_timeout, negative: do not wait.
 	Drain time.Duration `json:"drain_ns,omitempty"`
+	// Bake is how long the new slot is compared with the old one's past: zero
+	// means not at all, negative each service's own bake.time.
+	Bake time.Duration `json:"bake_ns,omitempty"`
+	// Within is the ID of the reservation that this is a part of.
+	Within string `json:"within,omitempty"`
 }
 
 // HoldRequest is the body of RouteHold and RouteReleaseHold.
@@ -96,11 +101,16 @@ type Status struct {
 	Config   ConfigStatus    `json:"config"`
 	State    StateStatus     `json:"state"`
 	Services []ServiceStatus `json:"services"` // sorted by name
+	// Reservation is the deploy, or whatever else of several operations, that
+	// keeps others out; nil when there is none.
+	Reservation *switcher.Operation `json:"reservation,omitempty"`
 	// Operation is the one that runs now; nil when none does.
 	Operation *switcher.Operation `json:"operation,omitempty"`
 	Last      *switcher.Record    `json:"last,omitempty"`
 	// Warnings are what an operator should mend, in plain sentences.
 	Warnings []string `json:"warnings,omitempty"`
+	// Drift is where systemd's units and the state disagree, in plain sentences.
+	Drift []string `json:"drift,omitempty"`
 }
 
 // ConfigStatus says which configuration runs, and what is wrong with a newer one.
@@ -133,14 +143,22 @@ type ServiceStatus struct {
 	Held       *switcher.Held `json:"held,omitempty"`
 	Waiting    int64          `json:"waiting"` // requests that wait in the hold
 	Slots      []SlotStatus   `json:"slots"`   // blue, green
+	// Bake is that of the active slot, running or ended; nil if there was none.
+	Bake *switcher.BakeResult `json:"bake,omitempty"`
+	// BadReleases are those that traffic was returned from, newest first.
+	BadReleases []switcher.BadRelease `json:"bad_releases,omitempty"`
 }
 
 // SlotStatus is one slot of a service.
 type SlotStatus struct {
-	Name     switcher.Slot     `json:"name"`
-	Address  string            `json:"address"`
-	Unit     string            `json:"unit,omitempty"`
-	Active   bool              `json:"active"`
+	Name    switcher.Slot `json:"name"`
+	Address string        `json:"address"`
+	Unit    string        `json:"unit,omitempty"`
+	Active  bool          `json:"active"`
+	// Release is what the slot's link leads to; empty where that is not known.
+	Release  string            `json:"release,omitempty"`
+	Runs     *UnitStatus       `json:"runs,omitempty"` // nil where systemd is not there
+	Role     *RoleStatus       `json:"role,omitempty"` // nil where the slot is not told
 	Health   HealthStatus      `json:"health"`
 	InFlight int64             `json:"in_flight"`          // requests, streams not counted
 	Streams  int64             `json:"streams"`            // event streams and upgrades
@@ -163,4 +181,22 @@ type HealthStatus struct {
 	Probed time.Time     `json:"probed,omitzero"`
 	Took   time.Duration `json:"took_ns"`
 	Error  string        `json:"error,omitempty"` // of the last failed probe
+}
+
+// UnitStatus is what systemd knows of a slot's unit.
+type UnitStatus struct {
+	Active   string    `json:"active"`            // active, inactive, failed, activating, ...
+	Sub      string    `json:"sub"`               // running, dead, exited, auto-restart, ...
+	Result   string    `json:"result,omitempty"`  // success, exit-code, signal, ...
+	Enabled  string    `json:"enabled,omitempty"` // enabled, disabled, masked, static, ...
+	Since    time.Time `json:"since,omitzero"`    // of Active
+	Restarts uint32    `json:"restarts"`
+}
+
+// RoleStatus is what a slot was told about being active or standby.
+type RoleStatus struct {
+	Wanted string    `json:"wanted"` // active or standby
+	Told   string    `json:"told"`   // what it took last; empty if it never did
+	Since  time.Time `json:"since,omitzero"`
+	Error  string    `json:"error,omitempty"` // of the newest attempt
 }

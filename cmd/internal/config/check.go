@@ -60,6 +60,9 @@ func (r *reader) checkSlots(s *Service) {
 	if u := s.Slots[blue].Unit; u != "" && u == s.Slots[green].Unit {
 		r.reportKey(key+"unit", fmt.Sprintf("%s is the blue slot's unit too; each slot needs its own", u))
 	}
+	if l := s.Slots[blue].Link; l != "" && l == s.Slots[green].Link {
+		r.reportKey(key+"link", fmt.Sprintf("%s is the blue slot's link too; each slot needs its own", l))
+	}
 }
 
 // listener is one address that the daemon listens on, and the key that says so.

@@ -18,6 +18,7 @@ type Config struct {
 	Control      Control
 	Log          Log
 	AccessLog    AccessLog
+	Deploy       Deploy
 }
 
 // Service is one application behind the proxy.
@@ -34,12 +35,21 @@ type Service struct {
 	Hold                   Hold
 	MaxBody                Bytes
 	MaxIdleSlotConnections int
+
+	Build  Build
+	Shared []string // paths within a release's directory of the service
+	Gate   Gate
+	Bake   Bake
+	Warm   time.Duration
+	Role   Role
+	Assets Assets
 }
 
 // Slot is one of a service's two places.
 type Slot struct {
 	Address string
 	Unit    string // systemd unit; empty if none
+	Link    string // symbolic link to its release; empty if deploy leaves it alone
 }
 
 // Health says how the slots are probed.
@@ -60,6 +70,60 @@ type Timeouts struct {
 type Hold struct {
 	Requests int
 	Time     time.Duration
+}
+
+// Build says how a release of a service is made.
+type Build struct {
+	Directory           string
+	Commands            []string
+	Environment         []string // NAME=value
+	User                string
+	Timeout             time.Duration
+	MemoryMax           Bytes
+	CPUWeight, IOWeight int
+	Reuse               []string
+}
+
+// Gate says what a slot must show before it gets traffic.
+type Gate struct {
+	Tries         int
+	Interval      time.Duration
+	Identity      bool
+	ReleaseHeader string
+	Smoke         []string // "PATH STATUS TEXT"
+	WarmUp        []string
+}
+
+// Bake says how a newly active slot is compared with the one before.
+type Bake struct {
+	Time         time.Duration
+	MinRequests  int
+	Errors       int // percentage points
+	Slowdown     int // percent
+	Slack        time.Duration
+	Inconclusive string // keep or return
+}
+
+// Role says how a slot learns whether it is active.
+type Role struct {
+	Path, Command, Unit string
+	Timeout, Refresh    time.Duration
+	Required            bool
+}
+
+// Assets are files of releases that are not active any more.
+type Assets struct{ Path, Directory string }
+
+// Deploy says where releases come from and where they are kept.
+type Deploy struct {
+	Root, Repository, Ref string
+	Keep                  int
+	MinFree               Bytes
+	Log                   string
+	Hooks                 []string // "before STEP: COMMAND"
+	HookTimeout           time.Duration
+	Notify                string
+	NotifyOn              []string
 }
 
 // Server bounds what clients may do, on all listeners.

@@ -29,8 +29,8 @@ func TestTheBuiltInDefaultsAreTheFixedNames(t *testing.T) {
 	got := []any{s.Listen, *s.Slots["blue"], *s.Slots["green"], s.Initial, s.Health.Method, s.Health.Path, c.Admin.Listen}
 	want := []any{
 		[]string{"127.0.0.1:5080"},
-		config.Slot{Address: "127.0.0.1:5000", Unit: "charactier-backend-blue.service"},
-		config.Slot{Address: "127.0.0.1:5001", Unit: "charactier-backend-green.service"},
+		config.Slot{Address: "127.0.0.1:5000", Unit: "charactier-backend-blue.service", Link: "/srv/charactier/backend/blue"},
+		config.Slot{Address: "127.0.0.1:5001", Unit: "charactier-backend-green.service", Link: "/srv/charactier/backend/green"},
 		switcher.Blue, "GET", "/api/v1/health", "127.0.0.1:5081",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

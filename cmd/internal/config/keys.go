@@ -95,6 +95,12 @@ const day = 24 * time.Hour
 
 // serviceKeys are the keys below services.NAME, in the order of the reference.
 func serviceKeys() []row[Service] {
+	return append(trafficServiceKeys(), deployServiceKeys()...)
+}
+
+// trafficServiceKeys are those of the data path, the health checks and the
+// switch.
+func trafficServiceKeys() []row[Service] {
 	return []row[Service]{
 		{key{"listen", "", listenAddress, live,
 			"Where requests come in: one address or a list. An address that is added or removed opens or closes without touching the others."},
@@ -105,12 +111,18 @@ func serviceKeys() []row[Service] {
 		{key{"slots.blue.unit", "charactier-{service}-blue.service", unitName, live,
 			"The systemd unit of the blue slot; \"\" if it is not run by systemd."},
 			func(s *Service) any { return &s.Slots[blue].Unit }},
+		{key{"slots.blue.link", "/srv/charactier/{service}/blue", absolutePath, live,
+			"The symbolic link that leads the blue slot's unit to its release: deploy replaces it while the unit is stopped. \"\" means that deploy leaves this service alone."},
+			func(s *Service) any { return &s.Slots[blue].Link }},
 		{key{"slots.green.address", "", slotAddress, live,
 			"Where the green slot answers."},
 			func(s *Service) any { return &s.Slots[green].Address }},
 		{key{"slots.green.unit", "charactier-{service}-green.service", unitName, live,
 			"The systemd unit of the green slot."},
 			func(s *Service) any { return &s.Slots[green].Unit }},
+		{key{"slots.green.link", "/srv/charactier/{service}/green", absolutePath, live,
+			"The same for the green slot."},
+			func(s *Service) any { return &s.Slots[green].Link }},
 		{key{"initial", "blue", oneOf("blue", "green"), live,
 			"The slot that is active when the service is started for the very first time. From then on the state file decides, and this key has no effect."},
 			func(s *Service) any { return &s.Initial }},
@@ -188,6 +200,11 @@ func serviceKeys() []row[Service] {
 
 // globalKeys are the keys outside of services.
 func globalKeys() []row[Config] {
+	return append(daemonKeys(), deployKeys()...)
+}
+
+// daemonKeys are those of the daemon itself.
+func daemonKeys() []row[Config] {
 	return []row[Config]{
 		{key{"server.header_timeout", "10s", between(time.Millisecond, time.Hour), restart,
 			"How long a client may take to send the head of a request."},
