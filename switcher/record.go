@@ -66,6 +66,7 @@ const (
 	KindReleaseHold  Kind = "release-hold"
 	KindReconfigure  Kind = "reconfigure"
 	KindAssumeActive Kind = "assume-active" // at start, where the state was lost
+	KindDeploy       Kind = "deploy"        // all steps of it; the switch among them has a record of its own
 )
 
 // Outcome is how an operation ended.
@@ -79,6 +80,7 @@ const (
 	Refused     Outcome = "refused"     // target not healthy or not allowed; traffic is where it was
 	Aborted     Outcome = "aborted"     // stopped before the swap; traffic is where it was
 	Interrupted Outcome = "interrupted" // the daemon ended before the result was saved; traffic is where it was
+	Returned    Outcome = "returned"    // traffic had moved and was returned; it is where it was
 )
 
 // Record is one operation in the history, and the answer to the one who asked
