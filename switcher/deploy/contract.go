@@ -81,8 +81,9 @@ type Releases interface {
 	// Fetch begins the release: the source's files in a directory that is not a
 	// release yet. Beginning it again throws away what was there.
 	Fetch(ctx context.Context, o Origin, release string) error
-	// Build makes the service's part of it; lines of output go to say.
-	Build(ctx context.Context, release string, s Service, say func(line string)) error
+	// Build makes the service's part of it. What the commands print goes to the
+	// file log and, line by line, to say.
+	Build(ctx context.Context, release string, s Service, log string, say func(line string)) error
 	// Seal makes it a release that never changes again.
 	Seal(ctx context.Context, release string) error
 	// Sealed reports whether it is one.

@@ -131,6 +131,7 @@ func (d *deploy) run(ctx context.Context, s step) error {
 		d.report(Report{Step: s.name, State: StateSkipped, Took: took})
 	default:
 		d.report(Report{Step: s.name, State: StateFailed, Text: err.Error(), Took: took})
+		d.showOutput(s.name, err)
 		// The journal knows already that the step began, which is what counts.
 		_ = d.journal.write(entry{Phase: phaseFailed, Step: s.name, Error: err.Error()})
 	}
@@ -178,22 +179,6 @@ func (d *deploy) note(p phase, step string) error {
 	return nil
 }
 
-// hook runs what is configured before or after a step.
-func (d *deploy) hook(ctx context.Context, when, step string) error {
-	if d.opts.Hook == nil {
-		return nil
-	}
-	env := map[string]string{
-		"DEPLOY": d.story.id, "STEP": step, "RELEASE": d.facts().Origin.Release, "REVISION": d.facts().Origin.Revision,
-	}
-	defer d.waiting()()
-	err := d.opts.Hook(ctx, when+" "+step, env, func(line string) { d.line(step, "", line) })
-	if err != nil {
-		return fmt.Errorf("running the hook %s %s: %w", when, step, err)
-	}
-	return nil
-}
-
 // aborted says why ctx ended.
 func aborted(ctx context.Context) error {
 	cause := context.Cause(ctx)
@@ -212,6 +197,16 @@ func (d *deploy) warn(step string, err error) {
 	}
 	d.warnings = append(d.warnings, text)
 	d.report(Report{Step: step, State: StateWarning, Text: text})
+}
+
+// showOutput tells the last lines of whatever failed, where the error has them.
+func (d *deploy) showOutput(step string, err error) {
+	var ended interface{ Output() []string }
+	if errors.As(err, &ended) {
+		for _, line := range ended.Output() {
+			d.line(step, "", line)
+		}
+	}
 }
 
 func (d *deploy) line(step, service, text string) {

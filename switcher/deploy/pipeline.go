@@ -15,7 +15,7 @@ import (
 	"charactier-proxy/switcher"
 )
 
-// Options are what a pipeline is made of. Hook, Confirm and Report may be nil.
+// Options are what a pipeline is made of. Confirm and Report may be nil.
 type Options struct {
 	// Root is the directory that releases and deploys are kept below.
 	Root     string
@@ -28,8 +28,11 @@ type Options struct {
 	Releases Releases
 	Probe    Prober
 
-	// Hook runs what is configured before ("before switch") and after a step.
-	Hook func(ctx context.Context, when string, env map[string]string, say func(string)) error
+	// Repository is where releases come from, for the plan.
+	Repository string
+	// Hooks are commands before and after steps: "before switch: COMMAND".
+	Hooks       []string
+	HookTimeout time.Duration
 	// Confirm asks a person; nil means that nobody is there.
 	Confirm func(ctx context.Context, question string) (bool, error)
 	// Report is told what happens, by several goroutines at once.

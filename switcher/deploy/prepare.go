@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"charactier-proxy/switcher"
@@ -203,7 +204,8 @@ func (d *deploy) build(ctx context.Context) error {
 			s.Commands = nil
 		}
 		over := d.waiting()
-		err := d.opts.Releases.Build(ctx, o.Release, s, func(line string) { d.line("build", s.Name, line) })
+		log := filepath.Join(d.journal.dir, "build-"+s.Name+".log")
+		err := d.opts.Releases.Build(ctx, o.Release, s, log, func(line string) { d.line("build", s.Name, line) })
 		over()
 		if err != nil {
 			return fmt.Errorf("building %s: %w", s.Name, err)

@@ -454,7 +454,7 @@ func (r releases) Fetch(_ context.Context, _ Origin, name string) error {
 	return r.w.call("fetch", func() { r.w.drafts[name] = true })
 }
 
-func (r releases) Build(_ context.Context, name string, _ Service, say func(string)) error {
+func (r releases) Build(_ context.Context, name string, _ Service, _ string, say func(string)) error {
 	return r.w.call("build", func() {
 		if !r.w.drafts[name] {
 			r.w.t.Errorf("%s is built and was not fetched", name)
