@@ -194,8 +194,13 @@ func (e *env) deployed(r deploy.Result, asJSON bool) error {
 	if asJSON {
 		return e.printLine(r)
 	}
-	if r.Outcome == switcher.Unchanged {
-		e.printf("release %s is active already; nothing changed\n", clean(r.Release))
+	switch r.Outcome {
+	case switcher.Unchanged:
+		e.printf("%s is active already; nothing changed\n", clean(r.Release))
+		return nil
+	case switcher.Done:
+	default:
+		e.printf("undone: %s\n", placesOf(r.Moves, func(m switcher.Move) string { return fmt.Sprintf("%s is on %s", clean(m.Service), e.slot(m.From)) }))
 		return nil
 	}
 	for _, m := range r.Moves {

@@ -14,7 +14,7 @@ import (
 func verbGroups() []verbGroup {
 	return []verbGroup{
 		{"Look", []string{"status", "history", "events", "version"}},
-		{"Change", []string{"switch", "rollback", "hold", "release-hold", "abort", "reload"}},
+		{"Change", []string{"deploy", "switch", "rollback", "hold", "release-hold", "abort", "reload"}},
 		{"Set up", []string{"demo", "config", "completion"}},
 	}
 }

@@ -39,7 +39,7 @@ func newRootCmd(e *env) *cobra.Command {
 	globalFlags(root.PersistentFlags(), &e.flags)
 	root.AddCommand(
 		newStatusCmd(e), newHistoryCmd(e), newEventsCmd(e), newVersionCmd(e),
-		newSwitchCmd(e), newRollbackCmd(e), newHoldCmd(e), newReleaseHoldCmd(e), newAbortCmd(e), newReloadCmd(e),
+		newDeployCmd(e), newSwitchCmd(e), newRollbackCmd(e), newHoldCmd(e), newReleaseHoldCmd(e), newAbortCmd(e), newReloadCmd(e),
 		newConfigCmd(e), newDemoCmd(e), newCompletionCmd(e),
 	)
 	root.SetHelpCommand(newHelpCmd())

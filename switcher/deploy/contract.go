@@ -80,7 +80,7 @@ type Releases interface {
 	Resolve(ctx context.Context, s Source) (Origin, error)
 	// Fetch begins the release: the source's files in a directory that is not a
 	// release yet. Beginning it again throws away what was there.
-	Fetch(ctx context.Context, o Origin, release string) error
+	Fetch(ctx context.Context, o Origin, release string, services []Service) error
 	// Build makes the service's part of it. What the commands print goes to the
 	// file log and, line by line, to say.
 	Build(ctx context.Context, release string, s Service, log string, say func(line string)) error
@@ -90,16 +90,22 @@ type Releases interface {
 	Sealed(release string) (bool, error)
 	// Discard removes what Fetch and Build made, if it was not sealed.
 	Discard(release string) error
-	// Point leads a slot's link to a release, or away if release is empty.
+	// Point leads a slot's link to a release.
 	Point(link, release string, s Service) error
-	// Pointed returns the release that a link leads to, and its revision; both are
-	// empty where it leads to none.
-	Pointed(link string) (release, revision string, err error)
+	// Pointed tells what a link leads to.
+	Pointed(link string) (Aim, error)
+	// Restore leads a link to where it led before, and removes it where there was
+	// none.
+	Restore(link, target string) error
 	// Prune removes what nobody needs, never one of those in use.
 	Prune(keep int, inUse []string) (removed []string, err error)
 	// Free returns how many bytes are free.
 	Free() (uint64, error)
 }
+
+// Aim is what a slot's link leads to. All of it is empty where there is no link;
+// Release and Revision are where it leads elsewhere than to a release.
+type Aim struct{ Target, Release, Revision string }
 
 // Source is what an operator asks for: one of the three.
 type Source struct {

@@ -91,10 +91,7 @@ func (d *deploy) end(failure, err error) (Result, error) {
 func (d *deploy) tellEnd(rec switcher.Record) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	lease, err := d.lease.held(ctx)
-	if err == nil {
-		err = lease.End(ctx, rec)
-	}
+	err := d.lease.with(ctx, func(l Lease) error { return l.End(ctx, rec) })
 	if err != nil {
 		d.warn("", fmt.Errorf("the history does not say how the deploy ended: %w", err))
 	}

@@ -119,6 +119,24 @@ func (k *keeper) held(ctx context.Context) (Lease, error) {
 	}
 }
 
+// with calls do with a lease that holds. One that the daemon does not know any
+// more was lost before anybody noticed.
+func (k *keeper) with(ctx context.Context, do func(Lease) error) error {
+	l, err := k.held(ctx)
+	if err != nil {
+		return err
+	}
+	err = do(l)
+	if !errors.Is(err, switcher.ErrNoReservation) {
+		return err
+	}
+	l.Close()
+	if l, err = k.held(ctx); err != nil {
+		return err
+	}
+	return do(l)
+}
+
 // step tells the daemon where the deploy is. That the daemon does not hear it
 // matters to no step.
 func (k *keeper) step(ctx context.Context, name string) {

@@ -32,19 +32,15 @@ func (d *deploy) move(ctx context.Context) error {
 }
 
 func (d *deploy) moveNow(ctx context.Context) error {
-	lease, err := d.lease.held(ctx)
-	if err != nil {
-		return err
-	}
 	r := d.request()
 	kind := switcher.KindSwitch
 	if r.Kind == switcher.KindRollback {
 		kind = switcher.KindRollback
 	}
-	rec, err := lease.Move(ctx, kind, r.Services, r.Bake, d.reason())
+	rec, err := d.ask(ctx, kind, r.Bake, d.reason())
 	if kind == switcher.KindRollback && errors.Is(err, switcher.ErrNothingToRollBack) {
 		// A kept release was named: there is a place to go to, whatever came before.
-		rec, err = lease.Move(ctx, switcher.KindSwitch, r.Services, r.Bake, d.reason())
+		rec, err = d.ask(ctx, switcher.KindSwitch, r.Bake, d.reason())
 	}
 	if err != nil {
 		return d.movedAfterAll(ctx, err)
@@ -52,6 +48,15 @@ func (d *deploy) moveNow(ctx context.Context) error {
 	d.facts().Switched = rec.ID
 	d.say("switch", "", "traffic moved in %s: %s", rec.Swap.Round(time.Microsecond), d.places())
 	return nil
+}
+
+// ask has the daemon move the services.
+func (d *deploy) ask(ctx context.Context, kind switcher.Kind, bake time.Duration, reason string) (rec switcher.Record, err error) {
+	err = d.lease.with(ctx, func(l Lease) error {
+		rec, err = l.Move(ctx, kind, d.request().Services, bake, reason)
+		return err
+	})
+	return rec, err
 }
 
 // movedAfterAll asks where traffic is when the answer to the switch is an error:
@@ -266,15 +271,11 @@ func (d *deploy) moveBack(ctx context.Context) error {
 }
 
 func (d *deploy) returnNow(ctx context.Context) error {
-	lease, err := d.lease.held(ctx)
-	if err != nil {
-		return err
-	}
 	kind := switcher.KindRollback
 	if d.request().Kind == switcher.KindRollback {
 		kind = switcher.KindSwitch // rolling back what was rolled back is refused
 	}
-	if _, err = lease.Move(ctx, kind, d.request().Services, 0, "returned by "+d.reason()); err != nil {
+	if _, err := d.ask(ctx, kind, 0, "returned by "+d.reason()); err != nil {
 		return fmt.Errorf("returning the traffic: %w", err)
 	}
 	return nil

@@ -64,12 +64,12 @@ func (d *deploy) resolve(ctx context.Context, v View) error {
 	}
 	active := true
 	err := d.each(func(s Service, p *place) error {
-		release, revision, err := d.opts.Releases.Pointed(s.Slots[p.Old].Link)
+		aim, err := d.opts.Releases.Pointed(s.Slots[p.Old].Link)
 		if err != nil {
 			return err
 		}
-		p.OldRelease = release
-		active = active && d.isActive(release, revision)
+		p.OldRelease = aim.Release
+		active = active && d.isActive(aim)
 		return d.checkBad(v.Services[s.Name].Bad)
 	})
 	if err != nil {
@@ -77,7 +77,8 @@ func (d *deploy) resolve(ctx context.Context, v View) error {
 	}
 	o := d.facts().Origin
 	if active && !d.request().Force {
-		d.say("preflight", "", "revision %s is active already, as release %s; --force deploys it again", short(o.Revision), d.facts().Places[d.services[0].Name].OldRelease)
+		d.facts().Origin.Release = d.facts().Places[d.services[0].Name].OldRelease
+		d.say("preflight", "", "revision %s is active already, as release %s; --force deploys it again", short(o.Revision), d.facts().Origin.Release)
 		return errUnchanged
 	}
 	d.say("preflight", "", "release %s%s", o.Release, parenthesis(o.Subject))
@@ -92,24 +93,24 @@ func (d *deploy) resolveSource(ctx context.Context) (Origin, error) {
 		return d.opts.Releases.Resolve(ctx, source)
 	}
 	for _, s := range d.services {
-		release, revision, err := d.opts.Releases.Pointed(s.Slots[d.facts().Places[s.Name].New].Link)
+		aim, err := d.opts.Releases.Pointed(s.Slots[d.facts().Places[s.Name].New].Link)
 		if err != nil {
 			return Origin{}, err
 		}
-		if release != "" {
-			return Origin{Source: source, Release: release, Revision: revision, Built: true}, nil
+		if aim.Release != "" {
+			return Origin{Source: source, Release: aim.Release, Revision: aim.Revision, Built: true}, nil
 		}
 	}
 	return Origin{}, hint(fmt.Errorf("%w: the standby slots lead to no release", switcher.ErrNothingToRollBack),
 		"charactier-proxyctl rollback --to RELEASE; charactier-proxyctl deploy --list shows those that are kept")
 }
 
-func (d *deploy) isActive(release, revision string) bool {
+func (d *deploy) isActive(aim Aim) bool {
 	o := d.facts().Origin
 	if o.Source.Release != "" || d.request().Kind == switcher.KindRollback {
-		return release == o.Release
+		return aim.Release == o.Release
 	}
-	return revision != "" && revision == o.Revision
+	return aim.Revision != "" && aim.Revision == o.Revision
 }
 
 // checkBad refuses what was returned from before.
@@ -179,7 +180,7 @@ func (d *deploy) fetch(ctx context.Context) error {
 	if err != nil || sealed {
 		return skipIf(sealed, err)
 	}
-	return d.opts.Releases.Fetch(ctx, o, o.Release)
+	return d.opts.Releases.Fetch(ctx, o, o.Release, d.services)
 }
 
 // sealed reports whether there is nothing left to be made.

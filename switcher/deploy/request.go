@@ -41,8 +41,8 @@ type facts struct {
 type place struct {
 	Old switcher.Slot `json:"old"` // active
 	New switcher.Slot `json:"new"` // standby, to become active
-	// OldRelease is what the active slot runs, NewBefore what the standby's link
-	// led to, and NewRan whether the standby's unit ran.
+	// OldRelease is what the active slot runs, NewBefore where the standby's link
+	// led, and NewRan whether the standby's unit ran.
 	OldRelease string `json:"old_release,omitempty"`
 	NewBefore  string `json:"new_before,omitempty"`
 	NewRan     bool   `json:"new_ran,omitempty"`

@@ -62,12 +62,12 @@ func (d *deploy) prune(context.Context) error {
 			if at.Link == "" {
 				continue
 			}
-			release, _, err := d.opts.Releases.Pointed(at.Link)
+			aim, err := d.opts.Releases.Pointed(at.Link)
 			if err != nil {
 				return err
 			}
-			if release != "" {
-				inUse = append(inUse, release)
+			if aim.Release != "" {
+				inUse = append(inUse, aim.Release)
 			}
 		}
 	}

@@ -28,9 +28,11 @@ func (d *deploy) lookAtStandby(ctx context.Context) error {
 			return err
 		}
 		at := s.Slots[p.New]
-		if p.NewBefore, _, err = d.opts.Releases.Pointed(at.Link); err != nil {
+		aim, err := d.opts.Releases.Pointed(at.Link)
+		if err != nil {
 			return err
 		}
+		p.NewBefore = aim.Target
 		p.NewRan, err = d.opts.Units.Running(ctx, at.Unit)
 		return err
 	})
@@ -75,7 +77,7 @@ func (d *deploy) pointBack(ctx context.Context) error {
 		if err := d.stopUnit(ctx, at.Unit); err != nil {
 			return err
 		}
-		if err := d.opts.Releases.Point(at.Link, p.NewBefore, s); err != nil {
+		if err := d.opts.Releases.Restore(at.Link, p.NewBefore); err != nil {
 			return err
 		}
 		if !p.NewRan {

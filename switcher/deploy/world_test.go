@@ -450,7 +450,7 @@ func (r releases) Resolve(_ context.Context, s Source) (o Origin, err error) {
 	return o, err
 }
 
-func (r releases) Fetch(_ context.Context, _ Origin, name string) error {
+func (r releases) Fetch(_ context.Context, _ Origin, name string, _ []Service) error {
 	return r.w.call("fetch", func() { r.w.drafts[name] = true })
 }
 
@@ -480,9 +480,18 @@ func (r releases) Point(link, name string, _ Service) error {
 	return r.w.call("point", func() { r.w.links[link] = name })
 }
 
-func (r releases) Pointed(link string) (name, revision string, err error) {
-	err = r.w.call("pointed", func() { name = r.w.links[link]; revision = r.w.revision[name] })
-	return name, revision, err
+func (r releases) Pointed(link string) (a Aim, err error) {
+	err = r.w.call("pointed", func() {
+		a.Target = r.w.links[link]
+		if revision, ok := r.w.revision[a.Target]; ok {
+			a.Release, a.Revision = a.Target, revision
+		}
+	})
+	return a, err
+}
+
+func (r releases) Restore(link, target string) error {
+	return r.w.call("restore", func() { r.w.links[link] = target })
 }
 
 func (r releases) Prune(keep int, inUse []string) (removed []string, err error) {
