@@ -26,6 +26,7 @@ var floors = []struct {
 	{"proxy/proxytest", nil, nil},
 	{"switcher", nil, []string{"golang.org/x/sys"}},
 	{"switcher/storetest", []string{"switcher"}, []string{"github.com/google/go-cmp"}},
+	{"switcher/deploy/release", nil, []string{"golang.org/x/sys"}},
 	{"switcher/control", []string{"switcher"}, []string{"go.uber.org/zap", "golang.org/x/sys"}},
 	{"switcher/deploy", []string{"switcher", "switcher/deploy/release"}, []string{"golang.org/x/sys"}},
 	{"health", nil, nil},
