@@ -13,7 +13,9 @@ func newAbortCmd(e *env) *cobra.Command {
 		Use:   "abort",
 		Short: "Stop the running operation, if its swap is still to come",
 		Long: `The traffic stays where it was. After the swap there is nothing to stop:
-rollback returns the traffic then.`,
+rollback returns the traffic then.
+
+A deploy is asked to stop: its own command undoes what it began.`,
 		Example: `  charactier-proxyctl abort`,
 		Args:    noArgs,
 	}
@@ -24,6 +26,10 @@ rollback returns the traffic then.`,
 		}
 		if f.json {
 			return e.printJSON(result)
+		}
+		if result.Asked {
+			e.printf("the %s was asked to stop; %s status shows what it does\n", clean(string(result.Kind)), e.self())
+			return nil
 		}
 		e.printf("the %s was told to stop; the traffic stays where it was\n", clean(string(result.Kind)))
 		return nil
