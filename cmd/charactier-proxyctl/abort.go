@@ -30,7 +30,11 @@ whose command was killed is undone by this one, as root.`,
 		if f.json {
 			return e.printJSON(result)
 		}
-		e.printf("the %s was told to stop; %s status shows where the traffic is\n", clean(string(result.Kind)), e.self())
+		if result.Asked {
+			e.printf("the %s was asked to stop; %s status shows what it does\n", clean(string(result.Kind)), e.self())
+			return nil
+		}
+		e.printf("the %s was told to stop; the traffic stays where it was\n", clean(string(result.Kind)))
 		return nil
 	}
 	cmd.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask (abort never does)")

@@ -193,3 +193,34 @@ func releaseOfPath(path string) string {
 	}
 	return ""
 }
+
+// Restore makes link lead to where it led before, as its text says, and removes
+// it where there was none.
+func (s *Store) Restore(link, target string) error {
+	if err := s.restore(link, target); err != nil {
+		return fmt.Errorf("leading %s back: %w", link, full(err))
+	}
+	return nil
+}
+
+func (s *Store) restore(link, target string) error {
+	parent, err := s.linkParent(link)
+	if err != nil {
+		return err
+	}
+	defer parent.Close()
+	if target != "" {
+		return parent.relink(filepath.Base(link), target)
+	}
+	st, err := parent.stat(filepath.Base(link))
+	if missing(err) {
+		return nil
+	}
+	if err == nil && kind(st) != unix.S_IFLNK {
+		err = fmt.Errorf("%w: it is not a symbolic link: move it away", ErrUnsafe)
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(gone(parent.unlink(filepath.Base(link))), parent.sync())
+}
