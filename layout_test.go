@@ -39,12 +39,12 @@ var floors = []struct {
 	{"cmd/internal/e2e", []string{"cmd/internal/...", "switcher", "switcher/control", "systemd"}, nil},
 	{
 		"cmd/charactier-proxy",
-		[]string{"proxy", "switcher", "switcher/control", "health", "systemd", "cmd/internal/..."},
+		[]string{"proxy", "switcher", "switcher/...", "health", "systemd", "cmd/internal/..."},
 		[]string{"go.uber.org/zap", "golang.org/x/sync", "golang.org/x/term"},
 	},
 	{
 		"cmd/charactier-proxyctl",
-		[]string{"switcher", "switcher/control", "cmd/internal/..."},
+		[]string{"switcher", "switcher/...", "health", "systemd", "cmd/internal/..."},
 		[]string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term", "golang.org/x/sync"},
 	},
 }

@@ -83,6 +83,6 @@ func (u deployUnits) build(ctx context.Context, c deploy.Command) error {
 	return withOutput(u.Run(ctx, systemd.Command{
 		Unit: c.Unit, Description: c.Description, Argv: []string{"/bin/sh", "-c", c.Line}, Dir: c.Dir, User: c.User,
 		Environment: c.Environment, Output: c.Output, Timeout: c.Timeout, MemoryMax: c.MemoryMax,
-		CPUWeight: c.CPUWeight, IOWeight: c.IOWeight, ReadWritePaths: c.Writes,
+		CPUWeight: c.CPUWeight, IOWeight: c.IOWeight, ReadWritePaths: c.Writes, Private: true,
 	}))
 }
