@@ -11,7 +11,7 @@ func newAbortCmd(e *env) *cobra.Command {
 	var f common
 	cmd := &cobra.Command{
 		Use:   "abort",
-		Short: "Stop the running operation or deploy, and undo one that was interrupted",
+		Short: "Stop the running operation or deploy, and undo what it did",
 		Long: `An operation whose swap is still to come leaves the traffic where it was; after
 the swap there is nothing to stop, and rollback returns the traffic. A deploy is
 told to undo what it did; if its traffic has moved, that is returned. A deploy

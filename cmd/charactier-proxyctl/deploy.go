@@ -31,7 +31,7 @@ func newDeployCmd(e *env) *cobra.Command {
 	var f deployFlags
 	cmd := &cobra.Command{
 		Use:   "deploy [REF]",
-		Short: "Bring a revision to live traffic: build, start, prove, switch, watch",
+		Short: "Bring a revision to live traffic: build, prove, switch, watch",
 		Long: `REF is a branch, a tag or a revision of deploy.repository; without it
 deploy.ref is meant. The revision is built in a directory of its own, started in
 the standby slot, and proven; then the traffic moves, in one instant for all
@@ -62,12 +62,12 @@ undone by the next command.`,
 func (f *deployFlags) register(e *env, cmd *cobra.Command) {
 	f.changeFlags(e, cmd)
 	fs := cmd.Flags()
-	fs.StringVar(&f.artifact, "artifact", "", "take this directory or tar archive, built elsewhere: `PATH`")
-	fs.StringVar(&f.release, "release", "", "take a release that is kept: its `NAME`, or a unique part")
+	fs.StringVar(&f.artifact, "artifact", "", "take a directory or archive built elsewhere: `PATH`")
+	fs.StringVar(&f.release, "release", "", "take the kept release `NAME`, or a unique part of it")
 	fs.DurationVar(&f.bake, "bake", 0, "watch the new slot for `TIME` instead of bake.time")
 	fs.BoolVar(&f.noBake, "no-bake", false, "do not watch it")
 	fs.BoolVar(&f.confirm, "confirm", false, "ask a person whether to keep it; no answer, no return")
-	fs.BoolVar(&f.dryRun, "dry-run", false, "print every step with its commands and units, and change nothing")
+	fs.BoolVar(&f.dryRun, "dry-run", false, "print every step with its commands, and change nothing")
 	fs.BoolVar(&f.resume, "resume", false, "go on with the deploy that was interrupted")
 	fs.BoolVar(&f.list, "list", false, "list the releases that are kept")
 	fs.BoolVar(&f.force, "force", false, "deploy what is active already, or was returned from")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +16,7 @@ func newRollbackCmd(e *env) *cobra.Command {
 	var to string
 	cmd := &cobra.Command{
 		Use:   "rollback",
-		Short: "Move the traffic back to the slot and the release that had it before",
+		Short: "Move the traffic back to the slot that had it before",
 		Long: `While the previous slot still runs, a rollback is a single swap. If its unit was
 stopped, root has it started with the release it had, proven, and switched to.
 --to takes any release that is kept. The release that was rolled back from is
@@ -29,45 +30,47 @@ remembered as bad: neither rollback nor deploy offers it again.`,
 		},
 	}
 	f.register(e, cmd)
-	cmd.Flags().StringVar(&to, "to", "", "return to this kept release: its `NAME`, or a unique part")
+	cmd.Flags().StringVar(&to, "to", "", "return to the kept release `NAME`")
 	return cmd
 }
 
 // rollback is one swap where the previous slot answers. Where it does not, or a
 // release is named, the slot is started first.
 func (e *env) rollback(ctx context.Context, f *moveFlags, to string) error {
-	if to == "" {
-		if e.uid != 0 || f.force || f.wait > 0 {
-			return e.move(ctx, f, switcher.KindRollback, "")
-		}
-		cold, err := e.isCold(ctx, f)
-		if err != nil || !cold {
-			return e.move(ctx, f, switcher.KindRollback, "")
-		}
-		e.notef("the previous slot does not run: starting it with its own release")
+	if to != "" {
+		return e.rollbackCold(ctx, f, to)
 	}
-	return e.rollbackCold(ctx, f, to)
+	return e.move(ctx, f, switcher.KindRollback, "")
 }
 
-// isCold reports whether a slot that a rollback would go to is known to be
-// down and can be started.
-func (e *env) isCold(ctx context.Context, f *moveFlags) (bool, error) {
+// isCold reports whether a rollback was refused because the slot it would go to
+// is down, where this process may start it.
+func (e *env) isCold(ctx context.Context, r switcher.Record, refused error) bool {
+	if !errors.Is(refused, switcher.ErrUnhealthy) || e.uid != 0 {
+		return false
+	}
 	status, err := e.client().Status(ctx)
 	if err != nil {
-		return false, err
+		return false
 	}
-	services, err := chosen(status.Services, f.services)
-	if err != nil {
-		return false, err
-	}
-	for _, s := range services {
+	for _, s := range status.Services {
 		for _, slot := range s.Slots {
-			if slot.Name == s.Previous && slot.Name != s.Active && slot.Health.State != healthy && slot.Unit != "" {
-				return !s.RolledBack, nil
+			goes := func(m switcher.Move) bool { return m.Service == s.Name && m.To == slot.Name }
+			if slot.Unit != "" && slot.Health.State != healthy && slices.ContainsFunc(r.Moves, goes) {
+				e.notef("%s of %s does not answer: starting it with its own release", slot.Name, clean(s.Name))
+				return true
 			}
 		}
 	}
-	return false, nil
+	return false
+}
+
+func servicesOf(moves []switcher.Move) []string {
+	names := make([]string, len(moves))
+	for i, m := range moves {
+		names[i] = m.Service
+	}
+	return names
 }
 
 // rollbackCold is a deploy of what was there before.

@@ -95,6 +95,10 @@ func (e *env) move(ctx context.Context, f *moveFlags, kind switcher.Kind, to swi
 		return call(ctx, request)
 	})
 	if record, err = e.learn(ctx, asked, record, err); err != nil {
+		if kind == switcher.KindRollback && e.isCold(ctx, record, err) {
+			f.services = servicesOf(record.Moves)
+			return e.rollbackCold(ctx, f, "")
+		}
 		return e.failed(ctx, record, err, f.json)
 	}
 	return e.moved(ctx, record, f, to)
