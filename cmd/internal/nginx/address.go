@@ -62,3 +62,18 @@ func exchange(address, from, to string) string {
 	}
 	return net.JoinHostPort(host, portTo)
 }
+
+// Reachable is a listener's address as somebody on the same host dials it.
+func Reachable(listener string) string {
+	if strings.HasPrefix(listener, "unix:") {
+		return listener
+	}
+	host, port := split(listener)
+	switch host {
+	case "", "*", "0.0.0.0":
+		host = "127.0.0.1"
+	case "::":
+		host = "::1"
+	}
+	return net.JoinHostPort(host, port)
+}

@@ -1,7 +1,6 @@
 package nginx
 
 import (
-	"net"
 	"regexp"
 	"slices"
 	"strings"
@@ -99,17 +98,11 @@ func listenOf(args []string) Listen {
 		l.Network, l.Address = "unix", path
 		return l
 	}
-	host, port := "", args[0]
-	if strings.Trim(port, "0123456789") != "" {
-		host, port = split(args[0])
+	address := args[0]
+	if strings.Trim(address, "0123456789") == "" {
+		address = ":" + address
 	}
-	switch host {
-	case "", "*", "0.0.0.0":
-		host = "127.0.0.1"
-	case "::":
-		host = "::1"
-	}
-	l.Address = net.JoinHostPort(host, port)
+	l.Address = Reachable(address)
 	return l
 }
 
