@@ -34,6 +34,7 @@ var floors = []struct {
 	{"cmd/internal/paths", []string{"switcher/control"}, nil},
 	{"cmd/internal/load", nil, nil},
 	{"cmd/internal/spelling", nil, nil},
+	{"cmd/internal/nginx", nil, nil},
 	{"cmd/internal/sdbox", nil, []string{"golang.org/x/sys"}},
 	{"cmd/internal/config", []string{"proxy", "switcher", "switcher/deploy", "health", "cmd/internal/spelling"}, []string{"github.com/goccy/go-yaml", "github.com/fsnotify/fsnotify"}},
 	{"cmd/internal/e2e", []string{"cmd/internal/...", "switcher", "switcher/control", "systemd"}, nil},

@@ -15,7 +15,7 @@ func verbGroups() []verbGroup {
 	return []verbGroup{
 		{"Look", []string{"status", "history", "events", "version"}},
 		{"Change", []string{"deploy", "switch", "rollback", "hold", "release-hold", "abort", "reload"}},
-		{"Set up", []string{"demo", "config", "completion"}},
+		{"Set up", []string{"migrate", "demo", "config", "completion"}},
 	}
 }
 

@@ -65,7 +65,7 @@ func (e *env) isCold(ctx context.Context, r switcher.Record, refused error) bool
 	return false
 }
 
-func servicesOf(moves []switcher.Move) []string {
+func movedServices(moves []switcher.Move) []string {
 	names := make([]string, len(moves))
 	for i, m := range moves {
 		names[i] = m.Service

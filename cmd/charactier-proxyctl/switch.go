@@ -96,7 +96,7 @@ func (e *env) move(ctx context.Context, f *moveFlags, kind switcher.Kind, to swi
 	})
 	if record, err = e.learn(ctx, asked, record, err); err != nil {
 		if kind == switcher.KindRollback && e.isCold(ctx, record, err) {
-			f.services = servicesOf(record.Moves)
+			f.services = movedServices(record.Moves)
 			return e.rollbackCold(ctx, f, "")
 		}
 		return e.failed(ctx, record, err, f.json)
