@@ -28,14 +28,14 @@ var floors = []struct {
 	{"switcher/storetest", []string{"switcher"}, []string{"github.com/google/go-cmp"}},
 	{"switcher/control", []string{"switcher"}, []string{"go.uber.org/zap", "golang.org/x/sys"}},
 	{"health", nil, nil},
-	{"systemd", nil, []string{"github.com/coreos/go-systemd/v22"}},
+	{"systemd", nil, []string{"github.com/coreos/go-systemd/v22", "github.com/godbus/dbus/v5", "golang.org/x/sys"}},
 	{"cmd/internal/paths", []string{"switcher/control"}, nil},
 	{"cmd/internal/load", nil, nil},
 	{"cmd/internal/spelling", nil, nil},
 	{"cmd/internal/sdbox", nil, []string{"golang.org/x/sys"}},
 	{"cmd/internal/config", []string{"proxy", "switcher", "health", "cmd/internal/spelling"}, []string{"github.com/goccy/go-yaml", "github.com/fsnotify/fsnotify"}},
 	{"cmd/internal/doctor", []string{"switcher", "switcher/control", "health", "cmd/internal/config"}, []string{"golang.org/x/sys"}},
-	{"cmd/internal/e2e", []string{"cmd/internal/...", "switcher", "switcher/control"}, nil},
+	{"cmd/internal/e2e", []string{"cmd/internal/...", "switcher", "switcher/control", "systemd"}, nil},
 	{
 		"cmd/charactier-proxy",
 		[]string{"proxy", "switcher", "switcher/control", "health", "systemd", "cmd/internal/..."},
@@ -43,7 +43,7 @@ var floors = []struct {
 	},
 	{
 		"cmd/charactier-proxyctl",
-		[]string{"switcher", "switcher/control", "cmd/internal/..."},
+		[]string{"switcher", "switcher/control", "systemd", "cmd/internal/..."},
 		[]string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term", "golang.org/x/sync"},
 	},
 }
