@@ -30,7 +30,7 @@ func daemonChecks() []Check {
 	return []Check{
 		{Name: "daemon", Good: "it answers on its control socket", Machine: checkDaemon},
 		{Name: "control socket", Good: "its owner and group alone may use it", Machine: checkSocket},
-		{Name: "configuration", Good: "it is valid, and it is what runs", Machine: checkConfig},
+		{Name: "configuration", Good: "it is valid, and nothing else runs", Machine: checkConfig},
 		{Name: "trusted peers", Good: "only this machine and private networks are believed", Machine: checkTrust},
 		{Name: "state", Good: "it says which slots are active", Machine: checkState},
 		{Name: "own units", Good: "they are installed and enabled, and run", Machine: checkOwnUnits},
@@ -157,6 +157,9 @@ func checkTrust(f *Facts) []Finding {
 func checkState(f *Facts) []Finding {
 	var l found
 	dir := f.State.Dir
+	if dir.Missing() && f.Daemon.Err != nil {
+		return skip("there is no %s: nothing was ever switched", f.StateDir)
+	}
 	switch {
 	case f.Daemon.Err == nil && f.Daemon.Status.State.Note != "":
 		l.warn("charactier-proxyctl status", "%s", f.Daemon.Status.State.Note)
@@ -167,7 +170,7 @@ func checkState(f *Facts) []Finding {
 	switch {
 	case dir.Hidden():
 		return append(l, needRoot(f.StateDir)...)
-	case dir.Missing() && f.Daemon.Err == nil:
+	case dir.Missing():
 		l.fail("sudo systemctl restart charactier-proxy", "the state directory %s is gone", f.StateDir)
 	case dir.Err == nil && dir.Mode.Perm()&0o022 != 0:
 		l.fail("sudo chmod 0700 "+f.StateDir, "others may write to %s (mode %04o), and so decide which slot is active", f.StateDir, dir.Mode.Perm())

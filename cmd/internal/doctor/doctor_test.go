@@ -28,7 +28,7 @@ func sound() *Facts {
 	cfg.Deploy.Repository = "/srv/git/app.git"
 	svc := &Service{
 		Name: "backend", Config: cfg.Services["backend"], Active: switcher.Blue, Since: now.Add(-24 * time.Hour),
-		Door: Answer{Asked: true, Status: 200}, Shared: []File{{Path: "/srv/charactier/shared/backend/.env"}},
+		Door: Answer{Asked: true, Status: 200}, Old: Unit{Name: "charactier-backend.service", Load: "not-found"}, Shared: []File{{Path: "/srv/charactier/shared/backend/.env"}},
 	}
 	for _, name := range []switcher.Slot{switcher.Blue, switcher.Green} {
 		place := svc.Config.Slots[string(name)]
@@ -260,6 +260,8 @@ func answerPlantings() []planting {
 			Fail, "port", "stranger: python3 (pid 812 of jupyter.service)", "disable --now jupyter.service"},
 		{"a stranger without a unit has the port", func(f *Facts) { green(f).Owner = Owner{Process: Process{813, "node", "session-3.scope"}} },
 			Fail, "port", "node (pid 813 of session-3.scope)", "kill 813"},
+		{"two units share the port", func(f *Facts) { blue(f).Owner.Shared = "several units listen on 127.0.0.1:5000" },
+			Fail, "port", "several units listen", "ss -ltnp"},
 		{"nobody listens although the unit runs", func(f *Facts) { blue(f).Owner = Owner{Nobody: true} },
 			Fail, "port", "nobody listens on 127.0.0.1:5000", "journalctl -u " + blueUnit},
 		{"nobody listens", func(f *Facts) { blue(f).Owner = Owner{Nobody: true}; blue(f).Unit.Active = "inactive" },
@@ -368,6 +370,8 @@ func nginxPlantings() []planting {
 			Warn, "nginx route", "sends nothing to 127.0.0.1:5080", "migrate"},
 		{"the upstream has no keepalive", with("keepalive 32;", ""),
 			Warn, "nginx keep-alive", "lacks keepalive", "keepalive 32;"},
+		{"a location names us without an upstream", with("http://backend", "http://127.0.0.1:5080"),
+			Warn, "nginx keep-alive", "a new connection for each request", "upstream"},
 		{"nginx keeps connections longer than we do", with("keepalive 32;", "keepalive 32; keepalive_timeout 5m;"),
 			Fail, "nginx keep-alive", "for 5m0s, and the proxy closes them after 2m0s", "keepalive_timeout 60s"},
 		{"nginx speaks HTTP/1.0", with("proxy_http_version 1.1;", ""),

@@ -93,6 +93,7 @@ type Slot struct {
 type Owner struct {
 	Process
 	Nobody bool
+	Shared string // processes of several units listen there, Process is one of them
 	Err    error
 }
 

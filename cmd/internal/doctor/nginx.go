@@ -3,6 +3,7 @@ package doctor
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -65,6 +66,8 @@ func checkRoute(f *Facts, s *Service) []Finding {
 	return l
 }
 
+func noRoute(s *Service) []Finding { return skip("nginx sends nothing to %s", door(s)) }
+
 // nginxIdle is the default of keepalive_timeout in an upstream.
 const nginxIdle = 60 * time.Second
 
@@ -73,8 +76,16 @@ func checkUpstream(f *Facts, s *Service) []Finding {
 	if why := f.Nginx.unread(); why != nil {
 		return why
 	}
+	if len(f.Nginx.routes(s)) == 0 {
+		return noRoute(s)
+	}
 	ours := f.Config.Server.IdleTimeout
 	var l found
+	for _, r := range f.Nginx.routes(s) {
+		if host := passHost(r.pass); slices.ContainsFunc(s.Config.Listen, func(a string) bool { return sameAddress(host, a) }) {
+			l.warn("let it say: proxy_pass http://backend; with the upstream of the proxy", "%s: proxy_pass names the proxy's address itself: a new connection for each request", r.pass.at())
+		}
+	}
 	for _, up := range f.Nginx.ourUpstreams(s) {
 		if up.child("keepalive") == nil {
 			l.warn("add to the upstream: keepalive 32;", "%s: the upstream lacks keepalive: a new connection for each request", up.at())
@@ -97,6 +108,9 @@ func checkLocations(f *Facts, s *Service) []Finding {
 	if why := f.Nginx.unread(); why != nil {
 		return why
 	}
+	if len(f.Nginx.routes(s)) == 0 {
+		return noRoute(s)
+	}
 	var l found
 	for _, r := range f.Nginx.routes(s) {
 		if v := r.setting("proxy_http_version"); v == nil || v.arg(0) != "1.1" && v.arg(0) != "2" {
@@ -115,6 +129,9 @@ func checkLocations(f *Facts, s *Service) []Finding {
 func checkForwarded(f *Facts, s *Service) []Finding {
 	if why := f.Nginx.unread(); why != nil {
 		return why
+	}
+	if len(f.Nginx.routes(s)) == 0 {
+		return noRoute(s)
 	}
 	var l found
 	for _, r := range f.Nginx.routes(s) {

@@ -96,6 +96,9 @@ func (s *Service) units() (active, standby Unit) {
 
 func checkOldUnit(_ *Facts, s *Service) []Finding {
 	u := s.Old
+	if u.Name == "" || u.Err != nil {
+		return skip("what its name was is not known, or systemd cannot be asked")
+	}
 	if !u.Exists() || u.Load == "masked" || !starts(u) && !u.Runs() {
 		return nil
 	}
@@ -156,7 +159,10 @@ func title(s switcher.Slot) string { return strings.ToUpper(string(s[:1])) + str
 
 func checkDirectories(_ *Facts, s *Service) []Finding {
 	blue, green := s.Slots[0].Unit, s.Slots[1].Unit
-	if !blue.Exists() || !green.Exists() || blue.Directory == "" || blue.Directory != green.Directory {
+	if !blue.Exists() || !green.Exists() {
+		return skip("there are not two units")
+	}
+	if blue.Directory == "" || blue.Directory != green.Directory {
 		return nil
 	}
 	return one(Fail, fmt.Sprintf("give each unit its slot's link: WorkingDirectory=%s and =%s; then: sudo charactier-proxyctl deploy",

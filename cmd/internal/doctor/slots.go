@@ -17,7 +17,7 @@ import (
 func slotChecks() []Check {
 	return []Check{
 		{Name: "unit", Good: "systemd has it, and it does what it should", Slot: checkUnit},
-		{Name: "port", Good: "its address belongs to its own unit", Slot: checkPort},
+		{Name: "port", Good: "no stranger has its address", Slot: checkPort},
 		{Name: "environment", Good: "its variables are there and name its own port", Slot: checkEnvironment},
 		{Name: "health", Good: "it answers as the configuration wants", Slot: checkHealth},
 		{Name: "keep-alive", Good: "its connections can be used again", Slot: checkKeepAlive},
@@ -84,6 +84,8 @@ func checkPort(f *Facts, _ *Service, s *Slot) []Finding {
 		return nil
 	case o.Err != nil:
 		return skip("who listens on %s cannot be told: %v", s.Address, o.Err)
+	case o.Shared != "":
+		return one(Fail, "ss -ltnp 'sport = :"+port(s.Address)+"'", "%s", o.Shared)
 	case u.Name == "" || o.Unit == u.Name:
 		return nil
 	case o.PID == 0 || o.Unit == "" && !f.Root:
