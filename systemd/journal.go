@@ -2,6 +2,7 @@ package systemd
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -21,26 +22,47 @@ func (u *Units) Tail(ctx context.Context, s UnitState, lines int) ([]string, err
 	// waits for it, where the caller may ask for that.
 	_ = exec.CommandContext(ctx, "journalctl", "--sync").Run()
 	cmd := exec.CommandContext(ctx, "journalctl", "--quiet", "--no-pager", "--output=json",
-		"--output-fields=MESSAGE", "--lines="+strconv.Itoa(lines),
-		"_SYSTEMD_INVOCATION_ID="+s.InvocationID, "+", "INVOCATION_ID="+s.InvocationID)
+		"--output-fields=MESSAGE,INVOCATION_ID,_SYSTEMD_INVOCATION_ID", "--lines="+strconv.Itoa(4*lines+50),
+		"_SYSTEMD_UNIT="+s.Name, "+", "UNIT="+s.Name)
 	var complaint bytes.Buffer
 	cmd.Stderr = &complaint
 	out, err := cmd.Output()
 	if err != nil {
 		return nil, fmt.Errorf("reading the journal of %s: %w: %s", s.Name, err, bytes.TrimSpace(complaint.Bytes()))
 	}
-	return journalMessages(out), nil
+	of := linesOfRun(out, s.InvocationID)
+	return of[max(0, len(of)-lines):], nil
 }
 
-// journalMessages takes the messages out of journalctl's lines; what is none is
-// left out.
-func journalMessages(out []byte) (messages []string) {
+// journalEntry is a line of journalctl's.
+type journalEntry struct {
+	Message json.RawMessage `json:"MESSAGE"`
+	About   string          `json:"INVOCATION_ID"` // systemd's own words
+	Run     string          `json:"_SYSTEMD_INVOCATION_ID"`
+}
+
+// linesOfRun picks the messages of a run. Those of a process that ended before
+// the journal had a look at it carry no run: they are of that of their
+// neighbours, systemd's words at its start and end at least.
+func linesOfRun(out []byte, run string) (messages []string) {
+	current, unclaimed := "", 0
 	for line := range bytes.Lines(out) {
-		var entry struct {
-			Message json.RawMessage `json:"MESSAGE"`
+		var e journalEntry
+		if json.Unmarshal(line, &e) != nil || len(e.Message) == 0 {
+			continue
 		}
-		if json.Unmarshal(line, &entry) == nil && len(entry.Message) > 0 {
-			messages = append(messages, journalText(entry.Message))
+		if id := cmp.Or(e.Run, e.About); id != "" {
+			if current == "" && id != run {
+				messages = messages[unclaimed:]
+			}
+			current = id
+		}
+		switch current {
+		case "":
+			unclaimed++
+			messages = append(messages, journalText(e.Message))
+		case run:
+			messages = append(messages, journalText(e.Message))
 		}
 	}
 	return messages

@@ -1,6 +1,7 @@
 package systemd
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -61,7 +62,7 @@ func describe(pid int) (Listener, error) {
 		return Listener{}, err
 	}
 	groups, err := os.ReadFile(filepath.Join(dir, "cgroup"))
-	l.Unit = unitOfCgroup(cgroupOf(string(groups)))
+	l.Unit = unitOf(string(groups))
 	return l, err
 }
 
@@ -87,20 +88,21 @@ func printable(r rune) rune {
 	return ' '
 }
 
-// cgroupOf finds the path of systemd's own hierarchy in what /proc/PID/cgroup
-// holds: the one named so, which systems with cgroup v1 have, or the only one.
-func cgroupOf(text string) (path string) {
+// unitOf is the unit that /proc/PID/cgroup tells of. Systems with cgroup v1
+// have a hierarchy that is named for systemd, which it may or may not use.
+func unitOf(text string) string {
+	var named, unified string
 	for line := range strings.Lines(text) {
 		fields := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3) // number, controllers, path
 		switch {
 		case len(fields) != 3:
 		case fields[1] == "name=systemd":
-			return fields[2]
+			named = unitOfCgroup(fields[2])
 		case fields[0] == "0" && fields[1] == "":
-			path = fields[2]
+			unified = unitOfCgroup(fields[2])
 		}
 	}
-	return path
+	return cmp.Or(named, unified)
 }
 
 // unitOfCgroup is the unit that a control group belongs to: the first on the

@@ -15,10 +15,11 @@ type Doing string
 
 // What is done with units.
 const (
-	Starting Doing = "starting"
-	Stopping Doing = "stopping"
-	Enabling Doing = "enabling"
-	Running  Doing = "running"
+	Starting  Doing = "starting"
+	Stopping  Doing = "stopping"
+	Enabling  Doing = "enabling"
+	Disabling Doing = "disabling"
+	Running   Doing = "running"
 )
 
 // UnitError says how a unit failed, or why it cannot be started at all. Its
@@ -55,13 +56,13 @@ func (e *UnitError) reason() string {
 	if reason := e.overtaken(); reason != "" {
 		return reason
 	}
-	if e.State.Runs() && e.State.NRestarts > 0 {
-		return fmt.Sprintf("has ended and was restarted (restart %d)", e.State.NRestarts)
+	switch s := e.State; {
+	case !s.Runs() || s.SubState == "exited":
+		return e.ended()
+	case s.NRestarts > 0:
+		return fmt.Sprintf("has ended and was restarted (restart %d)", s.NRestarts)
 	}
-	if e.State.Runs() && e.Doing == Running {
-		return "was restarted by somebody"
-	}
-	return e.ended()
+	return "was restarted by somebody"
 }
 
 // overtaken says what a job's result means where the unit's state does not:

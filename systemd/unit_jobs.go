@@ -2,7 +2,9 @@ package systemd
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 )
 
 // Start starts the unit and waits for the job's result. What it failed of
@@ -19,6 +21,7 @@ func (u *Units) Start(ctx context.Context, unit string) error {
 }
 
 func (u *Units) start(ctx context.Context, unit string) error {
+	defer u.hold(ctx, unit)()
 	s, err := u.state(ctx, unit)
 	if err != nil {
 		return err
@@ -158,10 +161,10 @@ func (u *Units) await(ctx context.Context, results <-chan string) (string, error
 func (u *Units) Enable(ctx context.Context, units ...string) error {
 	installable, changes, err := u.conn.EnableUnitFilesContext(ctx, units, false, false)
 	if err != nil {
-		return fmt.Errorf("enabling %q: %w", units, u.explainFiles(ctx, units, err))
+		return u.explainFiles(ctx, Enabling, units, err)
 	}
 	if !installable {
-		return fmt.Errorf("enabling %q: a unit file without an [Install] section cannot be enabled", units)
+		return while(Enabling, strings.Join(units, " "), errors.New("a unit file without an [Install] section cannot be enabled"))
 	}
 	return u.reloadAfter(ctx, len(changes))
 }
@@ -170,19 +173,19 @@ func (u *Units) Enable(ctx context.Context, units ...string) error {
 func (u *Units) Disable(ctx context.Context, units ...string) error {
 	changes, err := u.conn.DisableUnitFilesContext(ctx, units, false)
 	if err != nil {
-		return fmt.Errorf("disabling %q: %w", units, u.explainFiles(ctx, units, err))
+		return u.explainFiles(ctx, Disabling, units, err)
 	}
 	return u.reloadAfter(ctx, len(changes))
 }
 
 // explainFiles names the unit at fault where its state says so.
-func (u *Units) explainFiles(ctx context.Context, units []string, err error) error {
+func (u *Units) explainFiles(ctx context.Context, doing Doing, units []string, err error) error {
 	for _, unit := range units {
 		if s, stateErr := u.state(ctx, unit); stateErr == nil && s.LoadState != "loaded" {
-			return &UnitError{Unit: unit, Doing: Enabling, State: s}
+			return &UnitError{Unit: unit, Doing: doing, State: s}
 		}
 	}
-	return u.explain(ctx, err)
+	return while(doing, strings.Join(units, " "), u.explain(ctx, err))
 }
 
 func (u *Units) reloadAfter(ctx context.Context, changes int) error {

@@ -134,6 +134,7 @@ func (u *Units) follow(ctx context.Context, unit string, changed func(UnitState)
 		return err
 	}
 	defer leave()
+	defer u.hold(ctx, s.Name)()
 	tick := time.NewTicker(safetyNet)
 	defer tick.Stop()
 	for told := (UnitState{}); ; {

@@ -14,6 +14,7 @@ import (
 const (
 	systemdName         = "org.freedesktop.systemd1"
 	managerInterface    = systemdName + ".Manager"
+	unitInterface       = systemdName + ".Unit"
 	propertiesInterface = "org.freedesktop.DBus.Properties"
 )
 
@@ -106,7 +107,7 @@ func (u *Units) Close() error {
 // watch makes rung get something after each change of the unit, until leave is
 // called. It must be called before the state is read.
 func (u *Units) watch(ctx context.Context, unit string) (rung chan struct{}, leave func(), err error) {
-	path := godbus.ObjectPath("/org/freedesktop/systemd1/unit/" + dbus.PathBusEscape(unit))
+	path := unitPath(unit)
 	rule := []godbus.MatchOption{
 		godbus.WithMatchObjectPath(path),
 		godbus.WithMatchInterface(propertiesInterface),
@@ -126,6 +127,25 @@ func (u *Units) watch(ctx context.Context, unit string) (rung chan struct{}, lea
 			_ = u.signals.RemoveMatchSignalContext(context.WithoutCancel(ctx), rule...)
 		}
 	}, nil
+}
+
+// hold keeps systemd from forgetting how the unit ended, until release is
+// called: without it that is gone as soon as an inactive unit is needed by
+// nobody. Only root is let, and only the bus can do it; who may not, may come
+// too late for the details.
+func (u *Units) hold(ctx context.Context, unit string) (release func()) {
+	if u.direct || os.Geteuid() != 0 {
+		return func() {}
+	}
+	object := u.signals.Object(systemdName, unitPath(unit))
+	if err := object.CallWithContext(ctx, unitInterface+".Ref", 0).Err; err != nil {
+		return func() {}
+	}
+	return func() { object.CallWithContext(context.WithoutCancel(ctx), unitInterface+".Unref", 0) }
+}
+
+func unitPath(unit string) godbus.ObjectPath {
+	return godbus.ObjectPath("/org/freedesktop/systemd1/unit/" + dbus.PathBusEscape(unit))
 }
 
 // explain makes of a call's error what it is to the caller.

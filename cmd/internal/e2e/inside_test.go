@@ -61,7 +61,7 @@ func runPart(t *testing.T, box *sdbox.Box, part string, user ...string) {
 	t.Helper()
 	argv := []string{testProgram(), "-test.run=^" + t.Name() + "$", "-test.v", "-test.timeout=4m"}
 	if len(user) > 0 {
-		argv = append([]string{"runuser", "--user", user[0], "--"}, argv...)
+		argv = append([]string{"setpriv", "--reuid=" + user[0], "--regid=" + user[0], "--init-groups", "--"}, argv...)
 	}
 	cmd := box.Command(t.Context(), argv...)
 	cmd.Env = append(os.Environ(), partVar+"="+part, "TMPDIR=/tmp", "HOME=/tmp")
@@ -105,6 +105,8 @@ func serveAddresses() error {
 		network, rest := "tcp", address
 		if path, ok := strings.CutPrefix(address, "unix:"); ok {
 			network, rest = "unix", path
+		} else if strings.HasPrefix(address, "0.0.0.0:") {
+			network = "tcp4" // or it would take IPv6 as well
 		}
 		l, err := net.Listen(network, rest)
 		if err != nil {

@@ -39,6 +39,7 @@ func TestUnitsStart(t *testing.T) {
 			"needs.service":   "[Unit]\nRequires=early.service\nAfter=early.service\n[Service]\nExecStart=/bin/sleep 1000\n",
 			"unmet.service":   "[Unit]\nConditionPathExists=/nowhere\n[Service]\nType=exec\nExecStart=/bin/sleep 1000\n",
 			"once.service":    "[Service]\nType=oneshot\nExecStart=/bin/true\n",
+			"brief.service":   "[Service]\nType=exec\nExecStart=/bin/true\n",
 			"bad.service":     "[Service]\nType=exec\n",
 			"queued.service":  "[Unit]\nJobTimeoutSec=300ms\n[Service]\nType=notify\nExecStart=/bin/sleep 1000\n",
 			"limited.service": "[Unit]\nStartLimitBurst=1\n[Service]\nType=oneshot\nExecStart=/bin/true\n",
@@ -80,6 +81,7 @@ func TestUnitsStart(t *testing.T) {
 		})
 
 		tests := map[string]struct{ unit, want string }{
+			"ended well, but ended":     {"brief.service", "brief.service ended with exit code 0"},
 			"killed by a signal":        {"killed.service", "killed.service ended by SIGSEGV"},
 			"restarted by systemd":      {"again.service", "again.service ended with exit code 4 (result exit-code)"},
 			"never ready":               {"never.service", "never.service was not ready in time (result timeout)"},
@@ -184,7 +186,7 @@ func TestUnitsFollowSeesACrashAndTheRestart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Join(seen, ", "); !strings.HasPrefix(got, "active/running 0") || !strings.Contains(got, "auto-restart 1") || !strings.HasSuffix(got, "active/running 1") {
+		if got := strings.Join(seen, ", "); !strings.HasPrefix(got, "active/running 0") || !strings.Contains(got, "auto-restart 0") || !strings.HasSuffix(got, "active/running 1") {
 			t.Errorf("it was seen as %s", got)
 		}
 		if err := <-ended; err == nil || err.Error() != "slot.service ended by SIGKILL (result signal)" {
@@ -385,7 +387,7 @@ func TestUnitsEnabledStartAtBoot(t *testing.T) {
 	for unit, want := range map[string]string{
 		"masked.service": "masked.service is masked: systemctl unmask masked.service",
 		"nobody.service": "nobody.service does not exist: install its file, then systemctl daemon-reload",
-		"plain.service":  `enabling ["plain.service"]: a unit file without an [Install] section cannot be enabled`,
+		"plain.service":  `enabling plain.service: a unit file without an [Install] section cannot be enabled`,
 	} {
 		if err := u.Enable(t.Context(), unit); err == nil || err.Error() != want {
 			t.Errorf("enabling %s: %v, want %s", unit, err, want)
