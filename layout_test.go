@@ -35,6 +35,7 @@ var floors = []struct {
 	{"cmd/internal/sdbox", nil, []string{"golang.org/x/sys"}},
 	{"cmd/internal/config", []string{"proxy", "switcher", "health", "cmd/internal/spelling"}, []string{"github.com/goccy/go-yaml", "github.com/fsnotify/fsnotify"}},
 	{"cmd/internal/doctor", []string{"switcher", "switcher/control", "health", "cmd/internal/config"}, []string{"golang.org/x/sys"}},
+	{"cmd/internal/logs", []string{"switcher"}, []string{"golang.org/x/sync"}},
 	{"cmd/internal/e2e", []string{"cmd/internal/...", "switcher", "switcher/control", "systemd"}, nil},
 	{
 		"cmd/charactier-proxy",

@@ -38,7 +38,7 @@ func newRootCmd(e *env) *cobra.Command {
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { e.printf("%s", help(cmd)) })
 	globalFlags(root.PersistentFlags(), &e.flags)
 	root.AddCommand(
-		newStatusCmd(e), newHistoryCmd(e), newEventsCmd(e), newDoctorCmd(e), newVersionCmd(e),
+		newStatusCmd(e), newHistoryCmd(e), newEventsCmd(e), newLogsCmd(e), newDoctorCmd(e), newVersionCmd(e),
 		newSwitchCmd(e), newRollbackCmd(e), newHoldCmd(e), newReleaseHoldCmd(e), newAbortCmd(e), newReloadCmd(e),
 		newConfigCmd(e), newDemoCmd(e), newCompletionCmd(e),
 	)
