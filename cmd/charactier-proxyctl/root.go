@@ -40,7 +40,7 @@ func newRootCmd(e *env) *cobra.Command {
 	root.AddCommand(
 		newStatusCmd(e), newHistoryCmd(e), newEventsCmd(e), newLogsCmd(e), newDoctorCmd(e), newVersionCmd(e),
 		newSwitchCmd(e), newRollbackCmd(e), newHoldCmd(e), newReleaseHoldCmd(e), newAbortCmd(e), newReloadCmd(e),
-		newConfigCmd(e), newDemoCmd(e), newCompletionCmd(e),
+		newConfigCmd(e), newDemoCmd(e), newCompletionCmd(e), newReconcileCmd(e),
 	)
 	root.SetHelpCommand(newHelpCmd())
 	tidyFlags(root)
