@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/signal"
 	"os/user"
@@ -65,16 +64,6 @@ func (e *env) openWorks(ctx context.Context, f *deployFlags) (_ *works, err erro
 	w.log = e.openDeployLog(w.config.Deploy.Log, w.config.Deploy.Root)
 	w.onClose(w.log.close)
 	return w, nil
-}
-
-// loadConfig reads the daemon's file, or takes the built-in defaults where it
-// would.
-func (e *env) loadConfig() (*config.Config, error) {
-	p := e.paths()
-	if _, err := os.Stat(p.Config); errors.Is(err, fs.ErrNotExist) && !p.ConfigNamed {
-		return config.Default(), nil
-	}
-	return config.Load(p.Config)
 }
 
 // choose returns the named services, or all that have units and links.
