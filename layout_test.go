@@ -31,6 +31,7 @@ var floors = []struct {
 	{"systemd", nil, []string{"github.com/coreos/go-systemd/v22"}},
 	{"cmd/internal/paths", []string{"switcher/control"}, nil},
 	{"cmd/internal/load", nil, nil},
+	{"cmd/internal/notify", nil, nil},
 	{"cmd/internal/spelling", nil, nil},
 	{"cmd/internal/sdbox", nil, []string{"golang.org/x/sys"}},
 	{"cmd/internal/config", []string{"proxy", "switcher", "health", "cmd/internal/spelling"}, []string{"github.com/goccy/go-yaml", "github.com/fsnotify/fsnotify"}},
