@@ -20,7 +20,16 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// deadProxy is an address that refuses.
+const deadProxy = "127.0.0.1:1"
+
+// net/http reads the environment once, so it is set for all tests.
+func TestMain(m *testing.M) {
+	for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"} {
+		os.Setenv(name, "http://"+deadProxy)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 var example = Message{
 	Outcome: Return, Deploy: "1nga-kg91-xwp", Release: "20250101T000000Z-4f2c91d", Revision: "4f2c91d", Subject: "Fix <login> & more",
@@ -39,8 +48,6 @@ func TestAWebhookIsToldInTheFormOfSlack(t *testing.T) {
 		got <- fmt.Sprint(r.Method, " ", r.URL, " ", r.Header.Get("Content-Type"), " ", user, password, "\n", body["text"])
 	}))
 	defer s.Close()
-	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
-	t.Setenv("http_proxy", "http://127.0.0.1:1")
 	if err := Send(t.Context(), strings.Replace(s.URL, "://", "://me:pass@", 1)+"/services/T0/B0?x=1", example); err != nil {
 		t.Fatal(err)
 	}
@@ -127,6 +134,7 @@ const secretURL = "https://hooks.example.com/services/T00000000/B00000000/tokenX
 
 func TestOnlyWhatMayHelpIsTriedAgain(t *testing.T) {
 	type answers = []func(*http.Request) (*http.Response, error)
+	unknown := &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "hooks.example.com"}}
 	reset := &net.OpError{Op: "read", Err: syscall.ECONNRESET}
 	for name, test := range map[string]struct {
 		answers answers
@@ -145,6 +153,7 @@ func TestOnlyWhatMayHelpIsTriedAgain(t *testing.T) {
 		"503 of the past": {answers{answer(503, "Fri, 31 Dec 1999 00:00:00 GMT", ""), answer(200, "", "")}, "[1s]", ""},
 		"nonsense":        {answers{answer(503, "soon", ""), answer(200, "", "")}, "[1s]", ""},
 		"silence":         {answers{silent, silent, silent}, "[11s 12s]", "the webhook did not answer in time"},
+		"unknown":         {answers{broken(unknown), broken(unknown), broken(unknown)}, "[1s 2s]", "the webhook: dial: lookup HOST: no such host"},
 		"broken":          {answers{broken(reset), broken(reset), broken(reset)}, "[1s 2s]", "the webhook: read: connection reset by peer"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -218,6 +227,14 @@ func TestTheURLIsInNoError(t *testing.T) {
 			t.Fatal(err)
 		}
 		check(what+" in a file", Send(t.Context(), "file:"+path, example))
+	}
+}
+
+func TestTheEnvironmentsProxyIsNotAsked(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	if err := Send(ctx, "http://webhook.invalid/", example); err == nil || strings.Contains(err.Error(), deadProxy) {
+		t.Errorf("sent by way of the proxy: %v", err)
 	}
 }
 
