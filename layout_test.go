@@ -33,6 +33,7 @@ var floors = []struct {
 	{"systemd", nil, []string{"github.com/coreos/go-systemd/v22", "github.com/godbus/dbus/v5", "golang.org/x/sys"}},
 	{"cmd/internal/paths", []string{"switcher/control"}, nil},
 	{"cmd/internal/load", nil, nil},
+	{"cmd/internal/notify", nil, nil},
 	{"cmd/internal/spelling", nil, nil},
 	{"cmd/internal/nginx", nil, nil},
 	{"cmd/internal/sdbox", nil, []string{"golang.org/x/sys"}},
