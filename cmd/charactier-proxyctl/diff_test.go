@@ -42,3 +42,15 @@ func TestADifferenceHoldsBothTexts(t *testing.T) {
 		}
 	})
 }
+
+// A difference is coloured, and what others wrote does not drive the terminal.
+func TestADifferenceOnATerminal(t *testing.T) {
+	e, stdout, _ := testEnv()
+	e.colour = true
+	m := &migration{env: e, f: &migrateFlags{}}
+	m.printDiff("--- f\n+++ f\n-\told\r\n+\tnew\x1b[2J\n same\n")
+	want := "\x1b[1m--- f\x1b[0m\n\x1b[1m+++ f\x1b[0m\n\x1b[31m-\told\x1b[0m\n\x1b[32m+\tnew[2J\x1b[0m\n same\n"
+	if got := stdout.String(); got != want {
+		t.Errorf("shown:\n%q, want\n%q", got, want)
+	}
+}

@@ -41,9 +41,13 @@ func (m *migration) read(ctx context.Context) ([]*nginxFile, error) {
 	}
 	switch {
 	case errors.As(err, &refusal):
+		hint := m.program.Command("-t")
+		if m.uid != 0 {
+			hint = "as root: sudo " + m.self() + " migrate"
+		}
 		return nil, migrateError{
 			error: fmt.Errorf("nginx does not take its configuration as it stands, so nothing was changed: %w", err),
-			code:  "nginx-refuses", exit: control.ExitFailed, hint: m.program.Command("-t"),
+			code:  "nginx-refuses", exit: control.ExitFailed, hint: hint,
 		}
 	case err != nil:
 		return nil, err
