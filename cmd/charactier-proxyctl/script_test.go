@@ -4,6 +4,8 @@ import (
 	"errors"
 	"flag"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strconv"
@@ -49,6 +51,7 @@ func TestScripts(t *testing.T) {
 			"ended":        endedCommand,
 			"await-socket": awaitSocket,
 			"await-text":   awaitText,
+			"stranger":     strangerCommand,
 		},
 	})
 }
@@ -160,4 +163,16 @@ func awaitText(ts *testscript.TestScript, _ bool, args []string) {
 		raw, err := os.ReadFile(path)
 		return err == nil && strings.Contains(string(raw), args[1])
 	})
+}
+
+// strangerCommand answers every request with 200 and writes where it does so
+// into a file, in the place of the word STRANGER: stranger FILE.
+func strangerCommand(ts *testscript.TestScript, _ bool, args []string) {
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	ts.Defer(server.Close)
+	path := ts.MkAbs(args[0])
+	raw, err := os.ReadFile(path)
+	ts.Check(err)
+	text := strings.ReplaceAll(string(raw), "STRANGER", server.Listener.Addr().String())
+	ts.Check(os.WriteFile(path, []byte(text), 0o600))
 }
