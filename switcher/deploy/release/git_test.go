@@ -213,8 +213,10 @@ func TestWhatAReleaseCannotHaveIsRefusedBeforeItIsMade(t *testing.T) {
 		want  error
 		text  string
 	}{
-		"submodule":        {func(r repo) { r.git("submodule", "--quiet", "add", sub.dir, "sub") }, ErrUnsupported, "submodules"},
-		"gitlink alone":    {func(r repo) { r.git("update-index", "--add", "--cacheinfo", "160000,"+sub.git("rev-parse", "HEAD")+",x") }, ErrUnsupported, "submodules"},
+		"submodule": {func(r repo) { r.git("submodule", "--quiet", "add", sub.dir, "sub") }, ErrUnsupported, "submodules"},
+		"gitlink alone": {func(r repo) {
+			r.git("update-index", "--add", "--cacheinfo", "160000,"+sub.git("rev-parse", "HEAD")+",x")
+		}, ErrUnsupported, "submodules"},
 		"lfs":              {func(r repo) { r.write("frontend/img/.gitattributes", "# images\n*.png filter=lfs diff=lfs -text\n") }, ErrUnsupported, "frontend/img/.gitattributes"},
 		"lfs in a macro":   {func(r repo) { r.write(".gitattributes", "[attr]big filter=lfs\n*.bin big\n") }, ErrUnsupported, "LFS"},
 		"control":          {func(r repo) { r.write("frontend/a\x1b[2Jb", "x") }, ErrUnsafe, "printed"},
