@@ -104,7 +104,7 @@ func baseEnvironment() []string {
 	env := []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=", "SSH_ASKPASS=", "SSH_ASKPASS_REQUIRE=never",
-		"GIT_ALLOW_PROTOCOL=" + strings.Join(schemes, ":"),
+		"GIT_ALLOW_PROTOCOL=" + strings.Join(schemes(), ":"),
 		"GIT_OPTIONAL_LOCKS=0", "GIT_NO_REPLACE_OBJECTS=1", "GIT_NO_LAZY_FETCH=1",
 	}
 	for _, name := range []string{
