@@ -406,7 +406,10 @@ func machinePlantings() []planting {
 		{"the repository is away", func(f *Facts) { f.Repository.Err = errors.New("no answer within 10s") },
 			Fail, "repository", "no answer within 10s", "git ls-remote"},
 		{"there is no user for builds", func(f *Facts) { f.Services[0].BuildUser = errors.New("unknown user") },
-			Fail, "build user", "charactier-build", "useradd"},
+			Fail, "build user", "charactier-build", "systemd-sysusers"},
+		{"there is no user of somebody's own for builds", func(f *Facts) {
+			f.Services[0].BuildUser, f.Services[0].Config.Build.User = errors.New("unknown user"), "builder"
+		}, Fail, "build user", "builder", "useradd"},
 		{"a shared file is missing", func(f *Facts) { f.Services[0].Shared[0].Err = fs.ErrNotExist },
 			Fail, "shared files", "/srv/charactier/shared/backend/.env", "install -D"},
 	}

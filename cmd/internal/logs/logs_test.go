@@ -125,6 +125,7 @@ func TestTheSourcesArePutInOrder(t *testing.T) {
 	calls := journalOf(t, said(1, "b.service", "one")+
 		record(2, `"_SYSTEMD_UNIT":"init.scope","UNIT":"g.service","MESSAGE":"Started g."`)+
 		"-- Boot of yesterday --\n"+
+		record(3, fmt.Sprintf(`"_SOURCE_REALTIME_TIMESTAMP":"%d","_SYSTEMD_UNIT":"init.scope","UNIT":"b.service","MESSAGE":"received late"`, time.Date(2026, 11, 20, 12, 0, 2, 500_000_000, time.UTC).UnixMicro()))+
 		said(3, "stranger.service", "not ours")+
 		record(3, `"_SYSTEMD_UNIT":"g.service","MESSAGE":[104,255,105]`)+
 		record(4, `"_SYSTEMD_UNIT":"g.service","MESSAGE":null`)+
@@ -137,6 +138,7 @@ func TestTheSourcesArePutInOrder(t *testing.T) {
 		"01 unit backend blue: one",
 		"02 deploy : npm ci", "02 deploy : build backend", "02 deploy :   added 312 packages",
 		"02 systemd backend green: Started g.",
+		"02 systemd backend blue: received late",
 		"03 unit backend green: h\uFFFDi", "04 unit backend green: ", "04 unit backend green: twice",
 		"01 unit backend blue: the clock went back",
 		"05 deploy : switch",
@@ -144,7 +146,7 @@ func TestTheSourcesArePutInOrder(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("lines (-want +got):\n%s", diff)
 	}
-	if got := collect(t, Options{Units: units, DeployLog: path, Lines: 2}); !cmp.Equal(got, want[8:]) {
+	if got := collect(t, Options{Units: units, DeployLog: path, Lines: 2}); !cmp.Equal(got, want[9:]) {
 		t.Errorf("the newest two are %q", got)
 	}
 	if got := collect(t, Options{Units: units, DeployLog: path, Lines: 0}); len(got) != 0 {
