@@ -22,9 +22,9 @@ func newDoctorCmd(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look for what is known to go wrong, and say what mends it",
-		Long: `Looks at the daemon, the units, the ports, the health routes, nginx, who goes past
-the proxy, the releases, the disks and the clock, and changes nothing. What is
-wrong is printed with the command that mends it. As root it sees everything;
+		Long: `Looks at the daemon, the units, the ports, the health routes, nginx, who goes
+past the proxy, the releases, the disks and the clock, and changes nothing. What
+is wrong is printed with the command that mends it. As root it sees everything;
 otherwise it says what it had to skip.
 
 The exit code is 1 if something fails, or would at the next switch, stop or

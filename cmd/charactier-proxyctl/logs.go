@@ -35,9 +35,9 @@ func newLogsCmd(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "logs",
 		Short: "Show what both slots and the deploys have written, in one",
-		Long: `The journals of the slots' units and the log of deploys (deploy.log), in the order
-of time. Of a unit's journal also what systemd says about it. With --follow it
-goes on until Ctrl-C.
+		Long: `The journals of the slots' units and the log of deploys (deploy.log), in the
+order of time. Of a unit's journal also what systemd says about it. With --follow
+it goes on until Ctrl-C.
 
 The journal is shown to root and to members of the group systemd-journal.`,
 		Example: `  charactier-proxyctl logs -f
