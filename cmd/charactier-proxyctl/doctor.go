@@ -37,7 +37,7 @@ reboot. Warnings are for quieter times.`,
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return e.examine(cmd.Context(), &f) }
 	cmd.Flags().StringSliceVar(&f.services, "service", nil, serviceHelp)
 	cmd.Flags().BoolVarP(&f.all, "all", "a", false, "list also what is fine and what was skipped")
-	cmd.Flags().BoolVar(&f.deep, "deep", false, "ask for what takes time too: whether the repository can be reached")
+	cmd.Flags().BoolVar(&f.deep, "deep", false, "ask the repository too, over the network")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print JSON")
 	completeServices(e, cmd)
 	return cmd
