@@ -107,7 +107,8 @@ func unitOf(text string) string {
 
 // unitOfCgroup is the unit that a control group belongs to: the first on the
 // way down that is no slice. What lies below is the unit's own affair, be it a
-// manager of a user's units or a container. Processes of none give "".
+// manager of a user's units or a container. Processes of none, or seen from
+// within a container outside of it, give "".
 func unitOfCgroup(path string) string {
 	for name := range strings.SplitSeq(path, "/") {
 		// systemd puts an underscore before names that the kernel has for itself.

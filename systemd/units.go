@@ -41,8 +41,11 @@ func ConnectUnits(ctx context.Context) (*Units, error) {
 			return direct, nil
 		}
 	}
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("connecting to systemd: %w", errors.Join(context.Cause(ctx), err))
+		return nil, fmt.Errorf("connecting to systemd: %w", err)
 	}
 	return u, nil
 }
@@ -158,6 +161,8 @@ func (u *Units) explain(ctx context.Context, err error) error {
 		return context.Cause(ctx)
 	case !u.conn.Connected():
 		return ErrDisconnected
+	case errors.As(err, &refused) && refused.Name == "org.freedesktop.DBus.Error.NoReply":
+		return fmt.Errorf("%w: %w", ErrDisconnected, err) // it was restarted meanwhile
 	case errors.As(err, &refused) && isDenied(refused.Name):
 		return fmt.Errorf("%w: uid %d may not do it: run it as root, or let polkit allow it", err, os.Geteuid())
 	}

@@ -14,8 +14,8 @@ import (
 func verbGroups() []verbGroup {
 	return []verbGroup{
 		{"Look", []string{"status", "history", "events", "logs", "doctor", "version"}},
-		{"Change", []string{"switch", "rollback", "hold", "release-hold", "abort", "reload"}},
-		{"Set up", []string{"demo", "config", "completion"}},
+		{"Change", []string{"deploy", "switch", "rollback", "hold", "release-hold", "abort", "reload"}},
+		{"Set up", []string{"migrate", "demo", "config", "completion"}},
 	}
 }
 

@@ -39,8 +39,8 @@ func newRootCmd(e *env) *cobra.Command {
 	globalFlags(root.PersistentFlags(), &e.flags)
 	root.AddCommand(
 		newStatusCmd(e), newHistoryCmd(e), newEventsCmd(e), newLogsCmd(e), newDoctorCmd(e), newVersionCmd(e),
-		newSwitchCmd(e), newRollbackCmd(e), newHoldCmd(e), newReleaseHoldCmd(e), newAbortCmd(e), newReloadCmd(e),
-		newConfigCmd(e), newDemoCmd(e), newCompletionCmd(e), newReconcileCmd(e),
+		newDeployCmd(e), newSwitchCmd(e), newRollbackCmd(e), newHoldCmd(e), newReleaseHoldCmd(e), newAbortCmd(e), newReloadCmd(e),
+		newMigrateCmd(e), newConfigCmd(e), newDemoCmd(e), newCompletionCmd(e), newReconcileCmd(e),
 	)
 	root.SetHelpCommand(newHelpCmd())
 	tidyFlags(root)

@@ -362,7 +362,7 @@ func nginxPlantings() []planting {
 			f.Nginx = Nginx{Refused: `open() "/etc/nginx/conf.d/x.conf" failed (13: Permission denied)`}
 		},
 			Fail, "nginx", "may not read", "owner and mode"},
-		{"the upstream still has a slot", with("server 127.0.0.1:5080;", "server 127.0.0.1:5000; # server 127.0.0.1:5001;"),
+		{"the upstream still has a slot", with("server 127.0.0.1:5080;", "server 127.0.0.1:5000; # server 127.0.0.1:5001;\r\n"),
 			Fail, "nginx route", "upstream.conf:1: the upstream still sends to 127.0.0.1:5000", "migrate"},
 		{"a location has a slot", with("proxy_pass http://backend;", "proxy_pass http://localhost:5001/;"),
 			Fail, "nginx route", "site.conf:4: proxy_pass sends to 127.0.0.1:5001", "proxy_pass http://backend"},

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"charactier-proxy/cmd/internal/config"
+	"charactier-proxy/cmd/internal/nginx"
 	"charactier-proxy/health"
 	"charactier-proxy/switcher"
 	"charactier-proxy/switcher/control"
@@ -319,7 +320,7 @@ func TestARealNginxIsAsked(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
-	if _, err := lookAdmin("nginx"); err != nil {
+	if _, err := nginx.Find(""); err != nil {
 		t.Fatal(err)
 	}
 	n := Local{}.Nginx(t.Context())

@@ -22,7 +22,7 @@ import (
 
 const (
 	partVar    = "CHARACTIER_PROXY_E2E_PART"
-	listenVar  = "CHARACTIER_PROXY_E2E_LISTEN" // makes the binary a program that listens on these addresses
+	listenVar  = "CHARACTIER_PROXY_E2E_LISTEN" // makes the binary a program that listens on these, as in "tcp/127.0.0.1:5000"
 	connectVar = "CHARACTIER_PROXY_E2E_CONNECT"
 	outside    = ""
 	everything = "everything"
@@ -102,12 +102,7 @@ func serveAddresses() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	for address := range strings.FieldsSeq(os.Getenv(listenVar)) {
-		network, rest := "tcp", address
-		if path, ok := strings.CutPrefix(address, "unix:"); ok {
-			network, rest = "unix", path
-		} else if strings.HasPrefix(address, "0.0.0.0:") {
-			network = "tcp4" // or it would take IPv6 as well
-		}
+		network, rest, _ := strings.Cut(address, "/")
 		l, err := net.Listen(network, rest)
 		if err != nil {
 			return err

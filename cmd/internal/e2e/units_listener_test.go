@@ -22,15 +22,17 @@ func TestListenerOfNamesTheUnit(t *testing.T) {
 		u := connectUnits(t)
 		unix := "/run/green.sock"
 		writeUnits(t, u, map[string]string{
-			"charactier-backend-green.service": listening("127.0.0.1:5001 unix:"+unix, "User=daemon\nDynamicUser=no\nExecStartPre=+/bin/sh -c 'rm -f "+unix+"; chmod a+w /run'"),
-			"charactier-backend@blue.service":  listening("[::]:5000", ""),
-			"cpu.service":                      listening("127.0.0.1:5003", ""), // its control group must be escaped
-			`odd\x2dname.service`:              listening("127.0.0.1:5004", "Delegate=yes\nExecStartPost=/bin/sh -c 'mkdir -p /sys/fs/cgroup/$$(sed -n s/^0:://p /proc/self/cgroup)/below.service && echo $MAINPID >/sys/fs/cgroup/$$(sed -n s/^0:://p /proc/self/cgroup)/below.service/cgroup.procs'"),
+			"charactier-backend-green.service": listening("tcp/127.0.0.1:5001 unix/"+unix, "User=daemon\nDynamicUser=no\nExecStartPre=+/bin/sh -c 'rm -f "+unix+"; chmod a+w /run'"),
+			"charactier-backend@blue.service":  listening("tcp/[::]:5000", ""),
+			"cpu.service":                      listening("tcp/127.0.0.1:5003", ""), // its control group must be escaped
+			`odd\x2dname.service`:              listening("tcp/127.0.0.1:5004", "Delegate=yes\nExecStartPost=/bin/sh -c 'mkdir -p /sys/fs/cgroup/$$(sed -n s/^0:://p /proc/self/cgroup)/below.service && echo $MAINPID >/sys/fs/cgroup/$$(sed -n s/^0:://p /proc/self/cgroup)/below.service/cgroup.procs'"),
 			"lazy.socket":                      "[Socket]\nListenStream=127.0.0.1:5005\n",
 			"lazy.service":                     "[Service]\nExecStart=/bin/sleep 1000\n",
-			"wild.service":                     listening("0.0.0.0:5007", ""),
+			"six.service":                      listening("tcp6/[::]:5008", ""),
+			"exact.service":                    listening("tcp/127.0.0.1:5008", ""),
+			"wild.service":                     listening("tcp4/0.0.0.0:5007", ""),
 		})
-		for _, unit := range []string{"charactier-backend-green.service", "charactier-backend@blue.service", "cpu.service", `odd\x2dname.service`, "lazy.socket", "wild.service"} {
+		for _, unit := range []string{"charactier-backend-green.service", "charactier-backend@blue.service", "cpu.service", `odd\x2dname.service`, "lazy.socket", "wild.service", "six.service", "exact.service"} {
 			if err := u.Start(t.Context(), unit); err != nil {
 				t.Fatal(err, failure(t, err).Journal)
 			}
@@ -47,6 +49,8 @@ func TestListenerOfNamesTheUnit(t *testing.T) {
 			"127.0.0.1:5004": `odd\x2dname.service`,
 			"127.0.0.1:5005": "init.scope", // nobody has come yet
 			"127.0.0.1:5007": "wild.service",
+			"127.0.0.1:5008": "exact.service",
+			"[::1]:5008":     "six.service",
 		}
 		for address, want := range tests {
 			l, err := systemd.ListenerOf(address)
@@ -110,7 +114,7 @@ func TestListenerOfTellsAStranger(t *testing.T) {
 		}
 
 		// Somebody of another network is not on this one's address.
-		writeUnits(t, u, map[string]string{"away.service": listening("127.0.0.1:5009", "PrivateNetwork=yes")})
+		writeUnits(t, u, map[string]string{"away.service": listening("tcp/127.0.0.1:5009", "PrivateNetwork=yes")})
 		if err := u.Start(t.Context(), "away.service"); err != nil {
 			t.Fatal(err)
 		}
@@ -124,9 +128,9 @@ func TestPeersOfNamesWhoGoesToASlotItself(t *testing.T) {
 	inside(t, func(t *testing.T) {
 		u := connectUnits(t)
 		writeUnits(t, u, map[string]string{
-			"slot.service":     listening("[::]:5000", ""),
-			"frontend.service": listening("127.0.0.1:3000", "Environment="+connectVar+"=127.0.0.1:5000"),
-			"worker.service":   listening("127.0.0.1:3001", "Environment="+connectVar+"=[::1]:5000"),
+			"slot.service":     listening("tcp/[::]:5000", ""),
+			"frontend.service": listening("tcp/127.0.0.1:3000", "Environment="+connectVar+"=127.0.0.1:5000"),
+			"worker.service":   listening("tcp/127.0.0.1:3001", "Environment="+connectVar+"=[::1]:5000"),
 		})
 		if peers, err := systemd.PeersOf("127.0.0.1:5000"); len(peers) != 0 || err != nil {
 			t.Errorf("to nobody go %v, %v", peers, err)
@@ -155,7 +159,7 @@ func TestListenerOfNeedsRootForOthers(t *testing.T) {
 		runPart(t, box, "look", "daemon")
 	case "start":
 		u := connectUnits(t)
-		writeUnits(t, u, map[string]string{"slot.service": listening(address, "")})
+		writeUnits(t, u, map[string]string{"slot.service": listening("tcp/"+address, "")})
 		if err := u.Start(t.Context(), "slot.service"); err != nil {
 			t.Fatal(err)
 		}

@@ -341,6 +341,30 @@ func TestUnitsOverTheDirectSocket(t *testing.T) {
 	})
 }
 
+func TestUnitsOutliveSystemdsOwnRestart(t *testing.T) {
+	inside(t, func(t *testing.T) {
+		u := connectUnits(t)
+		writeUnits(t, u, map[string]string{"slot.service": "[Service]\nType=exec\nExecStart=/bin/sleep 1000\n"})
+		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second) // less than the poll's
+		defer cancel()
+		var once sync.Once
+		started := make(chan error, 1)
+		err := u.Follow(ctx, "slot.service", func(s systemd.UnitState) bool {
+			once.Do(func() {
+				run(t, "systemctl", "daemon-reexec")
+				go func() { started <- u.Start(ctx, "slot.service") }()
+			})
+			return s.ActiveState != "active"
+		})
+		if err := errors.Join(err, <-started); err != nil {
+			t.Error(err)
+		}
+		if err := u.Stop(t.Context(), "slot.service"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestUnitsEnabledStartAtBoot(t *testing.T) {
 	const blue, green = "charactier-backend-blue.service", "charactier-backend-green.service"
 	unit := "[Service]\nType=exec\nExecStart=/bin/sleep 1000\n[Install]\nWantedBy=multi-user.target\n"
