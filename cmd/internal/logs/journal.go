@@ -27,7 +27,7 @@ func readJournal(ctx context.Context, o Options) (lines []Line, at journalPlace,
 	at.since = time.Now()
 	args := []string{}
 	if o.Lines >= 0 {
-		// None would mean ten.
+		// One at least: it is the place to go on from.
 		args = append(args, "--lines="+strconv.Itoa(max(o.Lines, 1)))
 	}
 	if !o.Since.IsZero() {

@@ -153,7 +153,8 @@ func TestTheSourcesArePutInOrder(t *testing.T) {
 		t.Errorf("the newest none are %q", got)
 	}
 	asked, err := os.ReadFile(calls)
-	if err != nil || !strings.Contains(string(asked), "--lines=2 --unit=b.service --unit=g.service\n") {
+	// None would mean that there is no place to go on from.
+	if err != nil || !strings.Contains(string(asked), "--lines=2 --unit=b.service --unit=g.service\n") || !strings.Contains(string(asked), "--lines=1 ") {
 		t.Errorf("journalctl was called with:\n%s%v", asked, err)
 	}
 }
@@ -197,9 +198,10 @@ func TestAJournalThatCannotBeReadIsSaid(t *testing.T) {
 }
 
 func TestOnlyTheEndOfALongDeployLogIsRead(t *testing.T) {
-	long := strings.Repeat("2026-11-20T12:00:01Z "+strings.Repeat("x", 100)+"\n", maxBacklog/100)
+	whole := strings.Repeat("x", 100)
+	long := strings.Repeat("2026-11-20T12:00:01Z "+whole+"\n", maxBacklog/100)
 	got := collect(t, Options{DeployLog: deployLog(t, long+"2026-11-20T12:00:02Z end\n"), Lines: 1_000_000})
-	if n := len(got); n < 30_000 || n > maxBacklog/100 || got[n-1] != "02 deploy : end" || !strings.HasSuffix(got[0], "xxx") {
+	if n := len(got); n < 30_000 || n > maxBacklog/100 || got[n-1] != "02 deploy : end" || got[0] != "01 deploy : "+whole {
 		t.Errorf("%d lines, from %q to %q", n, got[0], got[n-1])
 	}
 }
@@ -250,8 +252,9 @@ func TestWhatComesIsToldOnce(t *testing.T) {
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
 	}
-	add("2026-11-20T12:00:09Z in a new file\n")
-	expect(t, lines, "09 deploy : in a new file")
+	long := strings.Repeat("in a new file ", 20) // longer than the old one
+	add("2026-11-20T12:00:09Z " + long + "\n")
+	expect(t, lines, "09 deploy : "+long)
 	if err := os.Truncate(path, 0); err != nil {
 		t.Fatal(err)
 	}
