@@ -448,6 +448,7 @@ func TestEachCheckHasAPlanting(t *testing.T) {
 // What looks like a fault and is none.
 func TestWhatIsAllRightIsLeftAlone(t *testing.T) {
 	for name, change := range map[string]func(*Facts){
+		"a first start":                             func(f *Facts) { f.Daemon.Status.State.Note = "first start: backend is on blue" },
 		"a standby that is warm":                    func(f *Facts) { start(green(f)); f.Services[0].Since = f.Now.Add(-5 * time.Minute) },
 		"a standby that reconcile is about to stop": func(f *Facts) { start(green(f)); f.Services[0].Since = f.Now.Add(-11 * time.Minute) },
 		"a standby that was just started":           func(f *Facts) { start(green(f)); green(f).Unit.Since = f.Now.Add(-time.Minute) },
