@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -26,7 +27,25 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		program:      main,
 		"fakedaemon": fakeDaemon,
+		"journalctl": fakeJournal,
 	})
+}
+
+// fakeJournal is the command journalctl of scripts: it prints the file JOURNAL,
+// after the arguments that it was given are in JOURNAL.args.
+func fakeJournal() {
+	file := os.Getenv("JOURNAL")
+	text, err := os.ReadFile(file)
+	if err == nil {
+		err = os.WriteFile(file+".args", []byte(strings.Join(os.Args[1:], " ")+"\n"), 0o600)
+	}
+	if err == nil {
+		_, err = os.Stdout.Write(text)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 func TestScripts(t *testing.T) {
