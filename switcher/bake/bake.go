@@ -19,11 +19,13 @@ type Counts struct {
 }
 
 const (
-	// A stretch for failures is short: a slot that answers nothing is to be found
-	// at once. One for latency is longer, and needs samples.
-	failureStretch = time.Second
-	latencyStretch = 5 * time.Second
-	latencySamples = 30
+	// Stretches for failures are short: a slot that answers nothing is to be found
+	// at once. Those for latency are longer, and need samples.
+	failureStretch   = time.Second
+	failureStretches = 5
+	latencyStretch   = 5 * time.Second
+	latencyStretches = 3
+	latencySamples   = 30
 	// minTimed is how many latencies can be compared at all.
 	minTimed = 100
 	// unknownShare is what a slot may have failed by of which nothing is known.
@@ -38,7 +40,6 @@ type Judge struct {
 	plan switcher.BakePlan
 	base switcher.Baseline
 
-	allowed   float64 // share of failures
 	slowAbove time.Duration
 
 	requests, probes, latency spread
@@ -47,14 +48,12 @@ type Judge struct {
 
 // New returns the judge of a bake that begins.
 func New(plan switcher.BakePlan, base switcher.Baseline) *Judge {
+	allowed := allowedShare(plan, base)
+	failures := spread{length: failureStretch, least: 1, enough: failureStretches, allowed: allowed}
 	j := &Judge{
-		plan: plan, base: base,
-		requests: spread{length: failureStretch, least: 1},
-		probes:   spread{length: failureStretch, least: 1},
-		latency:  spread{length: latencyStretch, least: latencySamples},
+		plan: plan, base: base, requests: failures, probes: failures,
+		latency: spread{length: latencyStretch, least: latencySamples, enough: latencyStretches, allowed: slowShare},
 	}
-	j.allowed = allowedShare(plan, base)
-	j.requests.allowed, j.probes.allowed, j.latency.allowed = j.allowed, j.allowed, slowShare
 	if base.Timed >= minTimed {
 		grown := base.P95Most + base.P95Most*time.Duration(plan.Slowdown)/100
 		j.slowAbove = max(grown, base.P95Most+plan.Slack)
@@ -105,12 +104,12 @@ func (j *Judge) samples() int64 {
 }
 
 func (j *Judge) worse() bool {
-	return j.failsMore(j.requests) || j.fills() && j.failsMore(j.probes) || j.slower()
+	return j.failsMore(&j.requests) || j.fills() && j.failsMore(&j.probes) || j.slower()
 }
 
 // failsMore reports whether failures are certainly more than allowed, by more
 // than they may have grown, and not all at once.
-func (j *Judge) failsMore(s spread) bool {
+func (j *Judge) failsMore(s *spread) bool {
 	growth := share(s.n, s.bad) - share(j.base.Requests, j.base.Failed)
 	return growth > float64(j.plan.Errors)/100 && s.tooMany()
 }

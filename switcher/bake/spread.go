@@ -2,14 +2,12 @@ package bake
 
 import "time"
 
-// stretches are how many stretches of time must be bad.
-const stretches = 3
-
 // spread counts samples over stretches of time, and in how many of these too
 // many were bad.
 type spread struct {
 	length  time.Duration
 	least   int64   // samples that a stretch needs
+	enough  int     // stretches that must be bad
 	allowed float64 // share that may be bad
 
 	n, bad    int64
@@ -42,7 +40,7 @@ func (s *spread) look(passed time.Duration, n, bad int64) {
 // tooMany reports whether the share of the bad is certainly above what is
 // allowed.
 func (s *spread) tooMany() bool {
-	return s.stretches >= stretches && sure(evidence(s.n, s.bad, s.allowed)/s.unevenness())
+	return s.stretches >= s.enough && sure(evidence(s.n, s.bad, s.allowed)/s.unevenness())
 }
 
 // steady is how many stretches without any unevenness are taken to have been

@@ -64,10 +64,10 @@ func (j *Judge) latencyText() string {
 // blame names what was too much.
 func (j *Judge) blame() string {
 	var much []string
-	if j.failsMore(j.requests) {
+	if j.failsMore(&j.requests) {
 		much = append(much, "requests fail more often than before")
 	}
-	if j.fills() && j.failsMore(j.probes) {
+	if j.fills() && j.failsMore(&j.probes) {
 		much = append(much, "probes fail")
 	}
 	if j.slower() {
