@@ -20,7 +20,8 @@ type Counts struct {
 
 const (
 	// Stretches for failures are short: a slot that answers nothing is to be found
-	// at once. Those for latency are longer, and need samples.
+	// at once. Those for latency are longer, and need samples. Both are shorter in
+	// a short bake.
 	failureStretch   = time.Second
 	failureStretches = 5
 	latencyStretch   = 5 * time.Second
@@ -49,10 +50,10 @@ type Judge struct {
 // New returns the judge of a bake that begins.
 func New(plan switcher.BakePlan, base switcher.Baseline) *Judge {
 	allowed := allowedShare(plan, base)
-	failures := spread{length: failureStretch, least: 1, enough: failureStretches, allowed: allowed}
+	failures := spread{length: min(failureStretch, plan.Time/20), least: 1, enough: failureStretches, allowed: allowed}
 	j := &Judge{
 		plan: plan, base: base, requests: failures, probes: failures,
-		latency: spread{length: latencyStretch, least: latencySamples, enough: latencyStretches, allowed: slowShare},
+		latency: spread{length: min(latencyStretch, plan.Time/12), least: latencySamples, enough: latencyStretches, allowed: slowShare},
 	}
 	if base.Timed >= minTimed {
 		grown := base.P95Most + base.P95Most*time.Duration(plan.Slowdown)/100
@@ -91,6 +92,13 @@ func (j *Judge) Look(passed time.Duration, c Counts) switcher.Verdict {
 		return switcher.Inconclusive
 	}
 	return switcher.Passed
+}
+
+// Wanting reports whether users send so little that a probe is wanted now: the
+// samples that a verdict needs are to be there after a third of the time.
+func (j *Judge) Wanting(passed time.Duration) bool {
+	due := float64(j.plan.MinRequests) * min(1, float64(passed)/(float64(j.plan.Time)/3))
+	return j.fills() && float64(j.samples()) < due
 }
 
 // fills reports whether probes count because users send too little.

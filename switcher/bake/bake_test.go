@@ -116,6 +116,41 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+func TestProbesAreWantedWhereUsersSendTooLittle(t *testing.T) {
+	j := bake.New(plan, steadyBase)
+	for _, c := range []struct {
+		passed time.Duration
+		counts bake.Counts
+		want   bool
+	}{
+		{time.Second, bake.Counts{}, true},
+		{10 * time.Second, bake.Counts{Requests: 20}, true},
+		{10 * time.Second, bake.Counts{Requests: 20, Probes: 5}, false},
+		{10 * time.Second, bake.Counts{Requests: 200}, false},
+		{30 * time.Second, bake.Counts{Requests: 30, Probes: 19}, true},
+		{30 * time.Second, bake.Counts{Requests: 30, Probes: 20}, false},
+	} {
+		j.Look(c.passed, c.counts)
+		if got := j.Wanting(c.passed); got != c.want {
+			t.Errorf("after %s with %+v: %v", c.passed, c.counts, got)
+		}
+	}
+}
+
+// A bake of seconds looks at stretches of less.
+func TestAShortBakeCanFail(t *testing.T) {
+	short := plan
+	short.Time = 3 * time.Second
+	j := bake.New(short, steadyBase)
+	for passed := 200 * time.Millisecond; passed < short.Time; passed += 200 * time.Millisecond {
+		n := int64(passed / (5 * time.Millisecond))
+		if j.Look(passed, bake.Counts{Requests: n, Failed: n / 2}) == switcher.BakeFailed {
+			return
+		}
+	}
+	t.Error("half of the requests failed, and it passed")
+}
+
 func TestAPlanSaysWhatItComparesWith(t *testing.T) {
 	if got, want := bake.Plan(plan, steadyBase), "watched for 1m0s, compared with blue in 5m0s before: 30 failed of 6000 requests; 95 % within 80ms"; got != want {
 		t.Errorf("it says %q, want %q", got, want)
