@@ -26,7 +26,7 @@ func Plan(plan switcher.BakePlan, base switcher.Baseline) string {
 	if base.Requests == 0 {
 		return text + " nothing: no requests came before"
 	}
-	facts := []string{fmt.Sprintf("%s %s in %s before: %s failed of %s", text, base.Slot, base.Over.Round(time.Second), number(base.Failed), counted(base.Requests, "request"))}
+	facts := []string{fmt.Sprintf("%s %s in %s before: %s failed of %s", text, base.Slot, roundly(base.Over), number(base.Failed), counted(base.Requests, "request"))}
 	if base.Timed >= minTimed {
 		facts = append(facts, "95 % within "+latency(base.P95))
 	}
@@ -43,7 +43,7 @@ func (j *Judge) failureText() string {
 	} else {
 		text += ", and none came before to compare with"
 	}
-	if j.fills() {
+	if j.fills() && j.now.Probes > 0 {
 		text += fmt.Sprintf("; filled up with %s of which %s failed", counted(j.now.Probes, "probe"), number(j.now.ProbesFailed))
 	}
 	return text
@@ -84,6 +84,13 @@ func join(facts []string) string {
 		}
 	}
 	return strings.Join(kept, "; ")
+}
+
+func roundly(d time.Duration) time.Duration {
+	if d < 10*time.Second {
+		return d.Round(100 * time.Millisecond)
+	}
+	return d.Round(time.Second)
 }
 
 func percent(n, failed int64) string { return fmt.Sprintf("%.1f %%", 100*share(n, failed)) }
