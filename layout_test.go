@@ -26,6 +26,7 @@ var floors = []struct {
 	{"proxy/proxytest", nil, nil},
 	{"switcher", nil, []string{"golang.org/x/sys"}},
 	{"switcher/storetest", []string{"switcher"}, []string{"github.com/google/go-cmp"}},
+	{"switcher/role", []string{"switcher"}, nil},
 	{"switcher/control", []string{"switcher"}, []string{"go.uber.org/zap", "golang.org/x/sys"}},
 	{"health", nil, nil},
 	{"systemd", nil, []string{"github.com/coreos/go-systemd/v22"}},
@@ -37,7 +38,7 @@ var floors = []struct {
 	{"cmd/internal/e2e", []string{"cmd/internal/...", "switcher", "switcher/control"}, nil},
 	{
 		"cmd/charactier-proxy",
-		[]string{"proxy", "switcher", "switcher/control", "health", "systemd", "cmd/internal/..."},
+		[]string{"proxy", "switcher", "switcher/control", "switcher/role", "health", "systemd", "cmd/internal/..."},
 		[]string{"go.uber.org/zap", "golang.org/x/sync", "golang.org/x/term"},
 	},
 	{
