@@ -107,7 +107,8 @@ func (k *Keeper) learn(ctx context.Context, a attempt, o outcome) (_ Status, new
 	heard := !a.dead || len(k.opts.Process[a.Slot]) == 0
 	if err == nil && heard && a.lives == p.lives {
 		// Also where it is not wanted any more: this is what the slot does now.
-		news = p.take(a.Order) || p.failures > 0
+		news = p.said != a.Role || p.failures > 0
+		p.take(a.Order)
 	}
 	if a.outdated(p) || ctx.Err() != nil {
 		return p.status(), news // the next attempt is due already
@@ -126,15 +127,12 @@ func (k *Keeper) learn(ctx context.Context, a attempt, o outcome) (_ Status, new
 	return p.status(), news
 }
 
-// take remembers what the slot took, and reports whether it is another role.
-func (p *post) take(o Order) bool {
-	before := p.took
-	p.took = o
-	if before.Role == o.Role && before.Generation == o.Generation {
-		return false
+// take remembers what the slot took.
+func (p *post) take(o Order) {
+	if p.took.Role != o.Role || p.took.Generation != o.Generation {
+		p.tookAt = time.Now()
 	}
-	p.tookAt = time.Now()
-	return before.Role != o.Role
+	p.took, p.said = o, o.Role
 }
 
 // pause is how long to wait before the next attempt.

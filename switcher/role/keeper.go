@@ -27,8 +27,9 @@ type Options struct {
 	// Dead reports whether a slot's process is known to be gone; nil if that is
 	// never known.
 	Dead func(switcher.Slot) bool
-	// OnChange is told of each role that was taken and of the first of several
-	// failures, one call at a time for each slot. Nil means nobody is told.
+	// OnChange is told of each role that a slot took and did not have before, of
+	// the first of several failures and of their end, one call at a time for each
+	// slot. Nil means nobody is told.
 	OnChange func(switcher.Slot, Status)
 }
 
@@ -51,6 +52,7 @@ type post struct {
 
 	took     Order // the zero order if the process took none
 	tookAt   time.Time
+	said     Role   // what was told of it last
 	yielded  uint64 // the generation for which it is known not to be in the other's way
 	err      error
 	failures int // in a row
