@@ -59,7 +59,7 @@ func TestNeverAreTwoActiveAndInTheEndAllIsRight(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 0))
 			c := &city{apps: map[switcher.Slot]*app{switcher.Blue: {role: Standby}, switcher.Green: {role: Standby}}}
-			c.stage = newStage(t, func(s *stage, o *Options) {
+			newStage(t, func(s *stage, o *Options) {
 				o.Process = map[switcher.Slot][]Way{switcher.Blue: {wayFunc(c.tell)}, switcher.Green: {wayFunc(c.tell)}}
 				c.stage = s
 			})
