@@ -100,7 +100,7 @@ func (v driftView) drift(now time.Time) string {
 	case s.dead() && v.answers(now):
 		return fmt.Sprintf("%s: %s answers, but %s is %s: something else has the address: %s", v.place, v.address, v.unit, s, whoListens(v.address))
 	case s.Active == "failed":
-		return fmt.Sprintf("%s: %s failed%s: journalctl -u %s -n 50, then systemctl restart %s", v.place, v.unit, because(s.Result), v.unit, v.unit)
+		return fmt.Sprintf("%s: %s failed%s: journalctl -u %s -n 50, then systemctl %s %s", v.place, v.unit, because(s.Result), v.unit, v.mend(), v.unit)
 	case s.dead() && v.active && v.settled(now, driftGrace):
 		return fmt.Sprintf("%s: it is the active slot, but %s is %s: systemctl start %s", v.place, v.unit, s, v.unit)
 	case s.up() && v.silent(now):
@@ -126,6 +126,14 @@ func (v driftView) answers(now time.Time) bool {
 // silent reports that the slot should be healthy by now.
 func (v driftView) silent(now time.Time) bool {
 	return v.settled(now, startGrace) && v.health.State == health.Unhealthy && now.Sub(v.health.Since) >= driftGrace
+}
+
+// mend is what to do with a unit that failed. A standby may well be stopped.
+func (v driftView) mend() string {
+	if v.active {
+		return "restart"
+	}
+	return "reset-failed"
 }
 
 func because(result string) string {
