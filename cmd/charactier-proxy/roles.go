@@ -236,6 +236,7 @@ func hideRole(rolePath string, next http.Handler) http.Handler {
 			return
 		}
 		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Charactier-Proxy-Error", "role-path")
 		http.NotFound(w, r)
 	})
 }
