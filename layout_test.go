@@ -28,6 +28,7 @@ var floors = []struct {
 	{"switcher/storetest", []string{"switcher"}, []string{"github.com/google/go-cmp"}},
 	{"switcher/deploy/release", nil, []string{"golang.org/x/sys"}},
 	{"switcher/bake", []string{"switcher"}, nil},
+	{"switcher/role", []string{"switcher"}, nil},
 	{"switcher/control", []string{"switcher"}, []string{"go.uber.org/zap", "golang.org/x/sys"}},
 	{"switcher/deploy", []string{"switcher", "switcher/deploy/release"}, []string{"golang.org/x/sys"}},
 	{"health", nil, nil},

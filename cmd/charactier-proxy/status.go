@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"time"
 
 	"charactier-proxy/cmd/internal/config"
 	"charactier-proxy/health"
@@ -39,8 +40,10 @@ func (d *daemon) Status(context.Context) control.Status {
 	for _, name := range slices.Sorted(maps.Keys(cfg.Services)) {
 		s.Warnings = append(s.Warnings, d.healthWarning(name, state.Services[name].Active)...)
 		s.Warnings = append(s.Warnings, bakeWarning(name, state.Services[name])...)
+		s.Warnings = append(s.Warnings, d.roles.warnings(name, time.Now())...)
 		s.Services = append(s.Services, d.serviceStatus(name, cfg.Services[name], state.Services[name], stats[name]))
 	}
+	s.Drift = d.drift(time.Now())
 	return s
 }
 
@@ -98,6 +101,8 @@ func (d *daemon) slotStatus(p place, cfg *config.Service, active bool, stats pro
 		Rate:     recent.rate,
 		P50:      recent.p50,
 		P99:      recent.p99,
+		Runs:     d.unitStatus(p),
+		Role:     d.roles.status(p),
 	}
 }
 

@@ -2,7 +2,9 @@
 import { createServer } from 'node:http';
 import { WebSocketServer } from 'ws';
 import { createApp } from './app.js';
+import { startJobs } from './jobs.js';
 import { Ledger } from './ledger.js';
+import { createRole } from './role.js';
 
 const {
   PORT = '5000',
@@ -11,14 +13,23 @@ const {
   REVISION = 'unknown',
   LEDGER,
   WEBHOOK_SECRET = 'whsec_sample',
+  ROLE_PATH = '/internal/role',
+  ROLE_LEASE_MS = '0',
+  JOB_LEDGER,
+  JOB_EVERY_MS = '1000',
   KEEP_ALIVE_TIMEOUT_MS,
 } = process.env;
+
+const role = createRole({ lease: Number(ROLE_LEASE_MS) });
+if (JOB_LEDGER) startJobs(role, { slot: SLOT, file: JOB_LEDGER, every: Number(JOB_EVERY_MS) });
 
 const app = createApp({
   slot: SLOT,
   revision: REVISION,
   webhookSecret: WEBHOOK_SECRET,
   ledger: new Ledger(LEDGER),
+  rolePath: ROLE_PATH,
+  role,
 });
 const server = createServer(app);
 if (KEEP_ALIVE_TIMEOUT_MS) server.keepAliveTimeout = Number(KEEP_ALIVE_TIMEOUT_MS);
