@@ -59,24 +59,35 @@ lint:
 demo: build
 	bin/charactier-proxyctl demo
 
-# install copies what build made, the units and the user's definition; it starts
-# nothing, and needs no Go, so that root can run it.
+# What install copies of systemd/units, by where it goes. The units of the slots
+# are examples: they go where they are found, and to nobody's /etc.
+UNITS    := charactier-proxy.service charactier-proxy.socket charactier-proxy-control.socket \
+	charactier-proxy-reconcile.service charactier-proxy-reconcile.path charactier-proxy-reconcile.timer
+SETTINGS := sysusers.d/charactier-proxy.conf sysusers.d/charactier-build.conf \
+	tmpfiles.d/charactier-proxy.conf tmpfiles.d/charactier-build.conf \
+	polkit-1/rules.d/50-charactier-proxy.rules
+EXAMPLES := charactier-backend-blue.service charactier-backend-green.service charactier-backend@.service \
+	charactier-frontend-blue.service charactier-frontend-green.service \
+	sysusers.d/charactier-backend.conf sysusers.d/charactier-frontend.conf
+SHARE    := $(PREFIX)/share/charactier-proxy
+
+# install copies what build made, the units, the users' definitions and the
+# examples; it starts and enables nothing, and needs no Go, so that root can run
+# it.
 install:
 	@test -x bin/charactier-proxy || { echo 'nothing to install: run make build first' >&2; exit 1; }
 	install -Dm755 bin/charactier-proxy bin/charactier-proxyctl -t $(DESTDIR)$(PREFIX)/bin
-	install -Dm644 systemd/units/charactier-proxy.service systemd/units/charactier-proxy.socket \
-		systemd/units/charactier-proxy-control.socket -t $(DESTDIR)/etc/systemd/system
-	install -Dm644 systemd/units/sysusers.d/charactier-proxy.conf -t $(DESTDIR)/etc/sysusers.d
-	install -Dm644 systemd/units/tmpfiles.d/charactier-proxy.conf -t $(DESTDIR)/etc/tmpfiles.d
+	for f in $(UNITS); do install -Dm644 systemd/units/$$f $(DESTDIR)/etc/systemd/system/$$f || exit; done
+	for f in $(SETTINGS); do install -Dm644 systemd/units/$$f $(DESTDIR)/etc/$$f || exit; done
+	for f in $(EXAMPLES); do install -Dm644 systemd/units/$$f $(DESTDIR)$(SHARE)/examples/$$f || exit; done
 
 # uninstall stops the daemon and removes what install copied. Configuration,
-# state and the user stay. Point nginx elsewhere first.
+# state, slots and users stay. Point nginx elsewhere first.
 uninstall:
-	-test -n "$(DESTDIR)" || systemctl disable --now charactier-proxy.socket charactier-proxy-control.socket charactier-proxy.service
+	-test -n "$(DESTDIR)" || systemctl disable --now $(UNITS)
 	rm -f $(DESTDIR)$(PREFIX)/bin/charactier-proxy $(DESTDIR)$(PREFIX)/bin/charactier-proxyctl
-	rm -f $(DESTDIR)/etc/systemd/system/charactier-proxy.service $(DESTDIR)/etc/systemd/system/charactier-proxy.socket \
-		$(DESTDIR)/etc/systemd/system/charactier-proxy-control.socket
-	rm -f $(DESTDIR)/etc/sysusers.d/charactier-proxy.conf $(DESTDIR)/etc/tmpfiles.d/charactier-proxy.conf
+	rm -f $(UNITS:%=$(DESTDIR)/etc/systemd/system/%) $(SETTINGS:%=$(DESTDIR)/etc/%)
+	rm -rf $(DESTDIR)$(SHARE)
 
 clean:
 	rm -rf bin

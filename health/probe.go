@@ -44,32 +44,39 @@ func Ours(err error) bool {
 // Service Unavailable"; [Refused] tells whether nobody listens. When ctx ends
 // first, the error wraps its cause.
 func (c Check) Probe(ctx context.Context, address string) error {
+	_, err := c.Ask(ctx, address)
+	return err
+}
+
+// Ask is [Check.Probe], and returns the fields of the answer that was good.
+func (c Check) Ask(ctx context.Context, address string) (http.Header, error) {
 	c = c.WithDefaults()
 	ctx, cancel := context.WithTimeoutCause(ctx, c.Timeout, errTimeout)
 	defer cancel()
 	conn, err := dial(ctx, address)
 	if err != nil {
-		return fmt.Errorf("probing %s: %w", address, c.explain(ctx, err, "no connection"))
+		return nil, fmt.Errorf("probing %s: %w", address, c.explain(ctx, err, "no connection"))
 	}
 	defer conn.Close()
-	if err := c.ask(ctx, conn, address); err != nil {
-		return fmt.Errorf("probing %s: %s %s: %w", address, c.Method, c.Path, err)
+	fields, err := c.ask(ctx, conn, address)
+	if err != nil {
+		return nil, fmt.Errorf("probing %s: %s %s: %w", address, c.Method, c.Path, err)
 	}
-	return nil
+	return fields, nil
 }
 
 // ask sends the request over conn and judges the answer.
-func (c Check) ask(ctx context.Context, conn net.Conn, address string) error {
+func (c Check) ask(ctx context.Context, conn net.Conn, address string) (http.Header, error) {
 	req, err := c.request(ctx, address)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	transport := transportOver(conn, c.Protocol)
 	defer transport.CloseIdleConnections()
 	// A transport, unlike a client, follows no redirect and keeps no cookie.
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		return c.explain(ctx, err, "no answer")
+		return nil, c.explain(ctx, err, "no answer")
 	}
 	defer resp.Body.Close()
 	// The body is read even where nothing is expected of it, so that the slot
@@ -77,13 +84,13 @@ func (c Check) ask(ctx context.Context, conn net.Conn, address string) error {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	switch {
 	case !c.expects(resp.StatusCode):
-		return unexpected(resp)
+		return nil, unexpected(resp)
 	case err != nil:
-		return c.explain(ctx, err, "no complete answer")
+		return nil, c.explain(ctx, err, "no complete answer")
 	case !bytes.Contains(body, []byte(c.Body)):
-		return fmt.Errorf("body does not contain %q", c.Body)
+		return nil, fmt.Errorf("body does not contain %q", c.Body)
 	}
-	return nil
+	return resp.Header, nil
 }
 
 func (c Check) request(ctx context.Context, address string) (*http.Request, error) {

@@ -111,6 +111,9 @@ func (x *relay) appendOutcome(fields []zap.Field, aborted bool) []zap.Field {
 	if x.stream {
 		fields = append(fields, zap.Bool("stream", true))
 	}
+	if x.assets {
+		fields = append(fields, zap.Bool("assets", true))
+	}
 	if aborted {
 		fields = append(fields, zap.Bool("aborted", true))
 	}

@@ -18,7 +18,8 @@
 //     and the request reads the table anew. Drained therefore means never used
 //     again.
 //   - P3 A request whose bytes the slot may have seen is never sent again.
-//   - P4 Body bytes pass unchanged, in order and as they come.
+//   - P4 Body bytes pass unchanged, in order and as they come. An answer that is
+//     replaced, by an error of ours or a file of [Assets], is replaced whole.
 //   - P5 What an untrusted peer says about itself (X-Forwarded-*, Forwarded,
 //     X-Real-IP, hop-by-hop fields) does not reach the slot as truth.
 //

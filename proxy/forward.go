@@ -125,6 +125,11 @@ func (f *forwarder) answered(res *http.Response) error {
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return f.tunnel(x, res)
 	}
+	if kept := x.claim.service.Assets; kept != nil && res.StatusCode == http.StatusNotFound {
+		if file := kept.open(x.r, x.path); file != nil {
+			return x.serveAsset(res, file)
+		}
+	}
 	body := &slotBody{ReadCloser: res.Body, x: x}
 	x.w.headOnly = len(res.Trailer) == 0 && (res.ContentLength == 0 || res.Body == http.NoBody)
 	if mediaType, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")); mediaType == eventStreamMediaType {
@@ -164,10 +169,11 @@ func (b *slotBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// failed is ReverseProxy's error handler: the slot gave no answer.
+// failed is ReverseProxy's error handler: the slot gave no answer, or none that
+// is left to pass on.
 func (f *forwarder) failed(_ http.ResponseWriter, r *http.Request, err error) {
 	x := relayOf(r.Context())
-	if err == errTunnelEnded {
+	if err == errTunnelEnded || err == errAssetServed {
 		return
 	}
 	x.fail(x.classify(err), err)

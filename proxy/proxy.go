@@ -119,7 +119,7 @@ func checkServices(services []Service, active map[string]string) error {
 func (p *Proxy) nextRoute(old *route, s Service, slot string, held bool) *route {
 	s.Slots, s.Upgrades = maps.Clone(s.Slots), slices.Clone(s.Upgrades)
 	r := &route{service: &s}
-	if old != nil && old.target.Slot == slot && reflect.DeepEqual(*old.service, s) {
+	if old != nil && old.target.Slot == slot && sameTargets(*old.service, s) {
 		r.target = old.target
 	} else {
 		r.target = p.newTarget(&s, slot)
@@ -131,6 +131,13 @@ func (p *Proxy) nextRoute(old *route, s Service, slot string, held bool) *route 
 		r.hold = newHold(&s)
 	}
 	return r
+}
+
+// sameTargets reports whether the targets of one description serve the other.
+// Assets are not the targets' business.
+func sameTargets(a, b Service) bool {
+	a.Assets, b.Assets = nil, nil
+	return reflect.DeepEqual(a, b)
 }
 
 // forgetStats drops the statistics of slots that are no more.

@@ -197,6 +197,25 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	return n, b.err
 }
 
+// drain reads what is left, at most that much and hardly longer than that, so
+// that the connection can be used again. One that the request is still being
+// written to cannot.
+func (b *answerBody) drain(most int64, within time.Duration) {
+	if !b.x.wasSent() {
+		return
+	}
+	b.x.c.stall = within
+	until := time.Now().Add(within)
+	var room [4 << 10]byte
+	for most > 0 && time.Now().Before(until) {
+		n, err := b.Read(room[:])
+		if err != nil {
+			return
+		}
+		most -= int64(n)
+	}
+}
+
 // Close gives up what was not read, and the connection with it.
 func (b *answerBody) Close() error {
 	b.x.finish(false)

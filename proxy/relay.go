@@ -31,6 +31,7 @@ type relay struct {
 	timing              timing
 	upgrade             string // the protocol that a tunnel carries
 	stream              bool
+	assets              bool // answered with a file of an earlier release
 	tunnelIn, tunnelOut int64
 
 	cause   cause // why it did not end well

@@ -56,4 +56,8 @@ type Service struct {
 	HoldRequests int
 	// HoldTime bounds how long each of them waits.
 	HoldTime time.Duration
+
+	// Assets are looked at where a slot has not what is asked for; nil means that
+	// there are none.
+	Assets *Assets
 }

@@ -50,11 +50,12 @@ type Store interface {
 }
 
 // History is the append-only record of what was done. An operation is appended
-// once it ended, and again under the same ID once its drain has: the later
-// record is the earlier one with the counts. Its methods may be called by
-// several goroutines at once.
+// once it ended, and amended once its drain has, or the bake that it began: then
+// the counts or the verdict of the later record count. Its methods may be called
+// by several goroutines at once.
 type History interface {
 	Append(Record) error
+	Amend(Record) error
 	// Tail returns the newest n operations, newest first, each once.
 	Tail(n int) ([]Record, error)
 }

@@ -80,10 +80,10 @@ func (s *Switcher) recordDrain(r Record, d *Draining) {
 		return
 	}
 	r.Drain = d.counts
-	s.ledger.append(r)
+	s.ledger.amend(r)
 	s.mu.Lock()
 	if s.last != nil && s.last.ID == r.ID {
-		s.last = cloneRecord(&r)
+		s.last.Drain = r.clone().Drain
 	}
 	s.mu.Unlock()
 	for _, c := range d.counts {

@@ -22,6 +22,9 @@ var (
 	ErrAborted = errors.New("aborted")
 	// ErrNothingToAbort: no operation runs, or it is past its swap.
 	ErrNothingToAbort = errors.New("nothing to abort")
+	// ErrNoReservation: the reservation that an operation names has ended, or
+	// never was.
+	ErrNoReservation = errors.New("there is no such reservation")
 	// ErrStateUnknown: something was saved once, but which slot is active cannot
 	// be told from it any more. Only an operator can know; see
 	// [Options.AssumeActive]. It ends a start, never an operation.

@@ -69,6 +69,53 @@ var scenarios = []scenario{
 		},
 		active: map[string]Slot{"backend": Blue, "frontend": Blue, "images": Green},
 	},
+	{
+		name:    "switch that bakes",
+		operate: func(w *world, s *Switcher) (Record, error) { return switched(w, s, baked(Green)) },
+		active:  map[string]Slot{"backend": Green, "frontend": Green},
+	},
+	{
+		name:    "switch that ends a bake",
+		prepare: func(w *world, s *Switcher) { mustSwitch(w.t, s, baked(Green)) },
+		operate: func(w *world, s *Switcher) (Record, error) { return switched(w, s, to(Blue)) },
+		active:  map[string]Slot{"backend": Blue, "frontend": Blue},
+	},
+	{
+		name:    "end of a bake",
+		prepare: func(w *world, s *Switcher) { mustSwitch(w.t, s, baked(Green, "backend")) },
+		operate: func(w *world, s *Switcher) (Record, error) {
+			bake := s.State().Services["backend"].Bake
+			passed := BakeResult{Verdict: Passed, Since: bake.Since, Until: bake.Until}
+			return Record{}, s.EndBake(w.t.Context(), bake.ID, map[string]BakeResult{"backend": passed})
+		},
+		active: map[string]Slot{"backend": Green, "frontend": Blue},
+	},
+	{
+		name:    "return of a bake",
+		prepare: func(w *world, s *Switcher) { mustSwitch(w.t, s, baked(Green)) },
+		operate: func(w *world, s *Switcher) (Record, error) {
+			bake := s.State().Services["backend"].Bake
+			rec, d, err := s.Return(w.t.Context(), bake.ID, Request{Actor: root}, map[string]BakeResult{"backend": {Verdict: BakeFailed}})
+			return rec, errors.Join(err, waited(w, d))
+		},
+		active: map[string]Slot{"backend": Blue, "frontend": Blue},
+	},
+	{
+		name: "reservation",
+		operate: func(w *world, s *Switcher) (Record, error) {
+			res := mustReserve(w.t, s, KindDeploy)
+			r := to(Green)
+			r.Within = res.ID
+			rec, err := switched(w, s, r)
+			if err != nil {
+				res.Lose("the command ended")
+				return rec, err
+			}
+			_, err = s.EndReservation(res.ID, Record{Outcome: Done, Moves: rec.Moves})
+			return rec, err
+		},
+		active: map[string]Slot{"backend": Green, "frontend": Green},
+	},
 }
 
 func switched(w *world, s *Switcher, r Request) (Record, error) {

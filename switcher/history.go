@@ -42,10 +42,23 @@ func openFileHistory(d disk, dir string) *FileHistory {
 
 func (h *FileHistory) path() string { return filepath.Join(h.dir, historyName) }
 
+// historyLine is one line of the history.
+type historyLine struct {
+	Record
+	// Amends says that an earlier line of this operation is made complete by what
+	// this one has of drain and bake.
+	Amends bool `json:"amends,omitempty"`
+}
+
 // Append adds the record as one line. After an error the line may be there, in
 // part or whole.
-func (h *FileHistory) Append(r Record) error {
-	line, err := marshal(r)
+func (h *FileHistory) Append(r Record) error { return h.add(historyLine{Record: r}) }
+
+// Amend adds what became of an operation's drain or bake, as Append does.
+func (h *FileHistory) Amend(r Record) error { return h.add(historyLine{r, true}) }
+
+func (h *FileHistory) add(l historyLine) error {
+	line, err := marshal(l)
 	if err != nil {
 		return fmt.Errorf("encoding the history: %w", err)
 	}
@@ -93,7 +106,7 @@ func (h *FileHistory) write(line []byte) (int64, error) {
 func (h *FileHistory) Tail(n int) ([]Record, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	t := tail{want: n, drained: map[string]Record{}}
+	t := tail{want: n, drains: map[string][]DrainCount{}, bakes: map[string]*BakeResult{}}
 	for _, path := range []string{h.path(), h.path() + ".1"} {
 		raw, err := h.disk.read(path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -104,13 +117,14 @@ func (h *FileHistory) Tail(n int) ([]Record, error) {
 	return t.records, nil
 }
 
-// tail collects records from the end of the history. A drain's line comes after
-// that of its operation and holds all of it, so it is met first and kept until
-// the operation shows where it belongs.
+// tail collects records from the end of the history. What amends an operation
+// comes after it, so it is met first and kept until the operation shows where it
+// belongs.
 type tail struct {
 	want    int
 	records []Record
-	drained map[string]Record
+	drains  map[string][]DrainCount
+	bakes   map[string]*BakeResult
 }
 
 func (t *tail) add(raw []byte) {
@@ -119,17 +133,31 @@ func (t *tail) add(raw []byte) {
 		if len(t.records) >= t.want {
 			return
 		}
-		var r Record
-		if json.Unmarshal(line, &r) != nil || r.ID == "" {
+		var l historyLine
+		if json.Unmarshal(line, &l) != nil || l.ID == "" {
 			continue
 		}
-		if len(r.Drain) > 0 {
-			t.drained[r.ID] = r
+		// Drains were recorded without the mark once.
+		if l.Amends || len(l.Drain) > 0 {
+			t.amend(l.Record)
 			continue
 		}
-		if whole, ok := t.drained[r.ID]; ok {
-			r = whole
+		if drain, ok := t.drains[l.ID]; ok {
+			l.Drain = drain
 		}
-		t.records = append(t.records, r)
+		if bake, ok := t.bakes[l.ID]; ok {
+			l.Bake = bake
+		}
+		t.records = append(t.records, l.Record)
+	}
+}
+
+// amend keeps the newest of what is known.
+func (t *tail) amend(r Record) {
+	if _, known := t.drains[r.ID]; !known && len(r.Drain) > 0 {
+		t.drains[r.ID] = r.Drain
+	}
+	if _, known := t.bakes[r.ID]; !known && r.Bake.final() {
+		t.bakes[r.ID] = r.Bake
 	}
 }

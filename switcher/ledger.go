@@ -14,23 +14,40 @@ type ledger struct {
 	warn    func(text string)
 
 	mu      sync.Mutex
-	owed    []Record // not written, oldest first
-	doubt   bool     // the oldest of them may have been written nevertheless
+	owed    []entry // not written, oldest first
+	doubt   bool    // the oldest of them may have been written nevertheless
 	dropped int
+}
+
+// entry is a record, or what amends one.
+type entry struct {
+	Record
+	amends bool
+}
+
+func (e entry) write(h History) error {
+	if e.amends {
+		return h.Amend(e.Record)
+	}
+	return h.Append(e.Record)
 }
 
 // maxOwed bounds what is remembered of a history that cannot be written.
 const maxOwed = 256
 
-// append adds r, after what is owed.
-func (l *ledger) append(r Record) {
+// append adds an operation, after what is owed, and amend what became of its
+// drain or its bake.
+func (l *ledger) append(r Record) { l.add(entry{Record: r}) }
+func (l *ledger) amend(r Record)  { l.add(entry{r, true}) }
+
+func (l *ledger) add(e entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.owed) == maxOwed {
 		l.owed, l.doubt = l.owed[1:], false
 		l.dropped++
 	}
-	l.owed = append(l.owed, r)
+	l.owed = append(l.owed, e)
 	if err := l.settleLocked(); err != nil {
 		l.doubt = true
 		l.warn(fmt.Sprintf("the history misses %s, the first is %s of %s: %v",
@@ -46,13 +63,13 @@ func (l *ledger) settleLocked() error {
 		if err != nil {
 			return err
 		}
-		if contains(tail, l.owed[0]) {
+		if contains(tail, l.owed[0].Record) {
 			l.owed = l.owed[1:]
 		}
 		l.doubt = false
 	}
 	for len(l.owed) > 0 {
-		if err := l.history.Append(l.owed[0]); err != nil {
+		if err := l.owed[0].write(l.history); err != nil {
 			return err
 		}
 		l.owed = l.owed[1:]
@@ -60,8 +77,10 @@ func (l *ledger) settleLocked() error {
 	return nil
 }
 
-// contains reports whether the record is in the history, with its drain if it
-// has one.
+// contains reports whether the record is in the history, with its drain and
+// the end of its bake if it has them.
 func contains(tail []Record, r Record) bool {
-	return slices.ContainsFunc(tail, func(t Record) bool { return t.ID == r.ID && len(t.Drain) >= len(r.Drain) })
+	return slices.ContainsFunc(tail, func(t Record) bool {
+		return t.ID == r.ID && len(t.Drain) >= len(r.Drain) && (t.Bake.final() || !r.Bake.final())
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -16,12 +17,26 @@ type modelService struct {
 	active, previous Slot
 	moved            int // number of the switch
 	rolledBack, held bool
+	bad              string // releases, newest first, each with a space
+	bake             string // ID of the switch whose bake is not over
 }
 
-func (m model) apply(moves map[string]Slot, n int, rollback bool) {
+// release is what a slot runs in the model, which changes nothing of it.
+func release(service string, slot Slot) string { return service + "-" + string(slot) + " " }
+
+func (m model) apply(moves map[string]Slot, n int, rollback, force bool, bake string) {
 	for name, to := range moves {
 		was := m[name]
-		m[name] = modelService{to, was.active, n, rollback && !was.rolledBack, was.held}
+		now := modelService{to, was.active, n, rollback && !was.rolledBack, was.held, was.bad, bake}
+		if rollback && force {
+			now.bad = strings.ReplaceAll(now.bad, release(name, to), "")
+		}
+		if now.rolledBack {
+			now.bad = release(name, was.active) + strings.ReplaceAll(now.bad, release(name, was.active), "")
+		} else if rollback {
+			now.bad = strings.ReplaceAll(now.bad, release(name, was.active), "")
+		}
+		m[name] = now
 	}
 }
 
@@ -70,6 +85,7 @@ type machine struct {
 	model    model
 	config   []string
 	switches int
+	reserved *Reservation // nil: there is none
 }
 
 // draw picks services to name: possibly none.
@@ -92,8 +108,13 @@ func (m *machine) sick(moves map[string]Slot) bool {
 
 // expect compares an operation with what the model makes of it. moves is nil
 // where the model refuses it.
-func (m *machine) expect(t *rapid.T, moves map[string]Slot, force, rollback bool, rec Record, err error) {
+func (m *machine) expect(t *rapid.T, moves map[string]Slot, r Request, rollback bool, rec Record, err error) {
+	force := r.Force
 	switch {
+	case m.reserved != nil && r.Within == "":
+		wantIs(t, err, ErrBusy)
+	case r.Within != "" && (m.reserved == nil || m.reserved.ID != r.Within):
+		wantIs(t, err, ErrNoReservation)
 	case moves == nil:
 		if !errors.Is(err, ErrNothingToRollBack) {
 			t.Fatalf("error is %v, want nothing to roll back", err)
@@ -115,13 +136,110 @@ func (m *machine) expect(t *rapid.T, moves map[string]Slot, force, rollback bool
 			t.Fatal(err)
 		}
 		m.switches++
-		m.model.apply(moves, m.switches, rollback)
+		bake := ""
+		if r.Bake != nil && !rollback {
+			bake = rec.ID
+		}
+		m.model.apply(moves, m.switches, rollback, force, bake)
+	}
+}
+
+func wantIs(t *rapid.T, err, is error) {
+	t.Helper()
+	if !errors.Is(err, is) {
+		t.Fatalf("error is %v, want %v", err, is)
+	}
+}
+
+// within draws the reservation that an operation names: none, the one that there
+// is or another.
+func (m *machine) within(t *rapid.T) string {
+	names := []string{"", "another"}
+	if m.reserved != nil {
+		names = append(names, m.reserved.ID, m.reserved.ID)
+	}
+	return rapid.SampledFrom(names).Draw(t, "within")
+}
+
+// reserve begins a reservation, or is refused because there is one.
+func (m *machine) reserve(t *rapid.T) {
+	res, err := m.s.Reserve(m.w.t.Context(), KindDeploy, Request{Actor: alice}, nil)
+	if m.reserved != nil {
+		wantIs(t, err, ErrBusy)
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.reserved = res
+}
+
+// endReservation ends it with or without a word.
+func (m *machine) endReservation(t *rapid.T) {
+	if m.reserved == nil {
+		_, err := m.s.EndReservation("another", Record{Outcome: Done})
+		wantIs(t, err, ErrNoReservation)
+		return
+	}
+	want := Done
+	if rapid.Bool().Draw(t, "lost") {
+		want = Interrupted
+		m.reserved.Lose("the command ended")
+	} else if _, err := m.s.EndReservation(m.reserved.ID, Record{Outcome: Done}); err != nil {
+		t.Fatal(err)
+	}
+	if last := m.s.Last(); last.ID != m.reserved.ID || last.Outcome != want {
+		t.Fatalf("the last operation is %+v, want the reservation, %s", last, want)
+	}
+	m.reserved = nil
+}
+
+// endBake ends the bake of one switch, by a verdict or by returning the traffic.
+func (m *machine) endBake(t *rapid.T) {
+	id := ""
+	for _, name := range m.config {
+		id = max(id, m.model[name].bake)
+	}
+	if id == "" {
+		return
+	}
+	moves, results := map[string]Slot{}, map[string]BakeResult{}
+	for name, s := range m.model {
+		if s.bake == id {
+			results[name] = BakeResult{Verdict: BakeFailed}
+			if slices.Contains(m.config, name) {
+				moves[name] = s.previous
+			}
+		}
+	}
+	if rapid.Bool().Draw(t, "return") {
+		_, _, err := m.s.Return(m.w.t.Context(), id, Request{}, results)
+		if !m.sick(moves) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.switches++
+			m.model.apply(moves, m.switches, true, false, "")
+			return
+		}
+		wantIs(t, err, ErrUnhealthy)
+	}
+	if err := m.s.EndBake(m.w.t.Context(), id, results); err != nil {
+		t.Fatal(err)
+	}
+	for name := range results {
+		s := m.model[name]
+		s.bake = ""
+		m.model[name] = s
 	}
 }
 
 func (m *machine) operate(t *rapid.T, rollback bool) {
 	named, chosen := m.draw(t)
-	r := Request{Services: named, Force: rapid.Bool().Draw(t, "force"), Actor: root}
+	r := Request{Services: named, Force: rapid.Bool().Draw(t, "force"), Within: m.within(t), Actor: root}
+	if !rollback && rapid.Bool().Draw(t, "bake") {
+		r.Bake = baked("").Bake
+	}
 	var moves map[string]Slot
 	operation := m.s.Switch
 	if rollback {
@@ -134,7 +252,7 @@ func (m *machine) operate(t *rapid.T, rollback bool) {
 	if _, err := d.Wait(m.w.t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	m.expect(t, moves, r.Force, rollback, rec, err)
+	m.expect(t, moves, r, rollback, rec, err)
 }
 
 // setHold holds or releases.
@@ -144,7 +262,12 @@ func (m *machine) setHold(t *rapid.T) {
 	if held {
 		operation = m.s.Hold
 	}
-	if _, err := operation(m.w.t.Context(), Request{Services: named, Actor: root}); err != nil {
+	_, err := operation(m.w.t.Context(), Request{Services: named, Actor: root})
+	if m.reserved != nil {
+		wantIs(t, err, ErrBusy)
+		return
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range chosen {
@@ -159,7 +282,11 @@ func (m *machine) setHold(t *rapid.T) {
 func (m *machine) crash(t *rapid.T) {
 	moves := m.model.switchMoves(m.config, "")
 	m.w.faults.arm(rapid.IntRange(1, 24).Draw(t, "call"), die)
-	_, d, err := m.s.Switch(m.w.t.Context(), Request{Force: true, Actor: root})
+	r := Request{Force: true, Actor: root}
+	if m.reserved != nil {
+		r.Within = m.reserved.ID
+	}
+	_, d, err := m.s.Switch(m.w.t.Context(), r)
 	done := err == nil && !m.w.faults.isDead()
 	_, _ = d.Wait(m.w.t.Context())
 	m.s.Close()
@@ -172,7 +299,7 @@ func (m *machine) crash(t *rapid.T) {
 	active, _ := m.s.Routing()
 	if first := m.config[0]; done || active[first] == moves[first] {
 		m.switches++
-		m.model.apply(moves, m.switches, false)
+		m.model.apply(moves, m.switches, false, true, "")
 	}
 }
 
@@ -181,7 +308,7 @@ func (m *machine) start(t *rapid.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.s = s
+	m.s, m.reserved = s, nil
 }
 
 func (m *machine) restart(t *rapid.T) {
@@ -235,9 +362,19 @@ func (m *machine) check(t *rapid.T) {
 	}
 	for name, s := range m.model {
 		got := m.s.State().Services[name]
-		if got.Previous != s.previous || got.RolledBack != s.rolledBack {
+		bad, bake := "", ""
+		for _, b := range got.BadReleases {
+			bad += b.Release + " "
+		}
+		if got.Bake != nil && got.Bake.Verdict == Baking {
+			bake = got.Bake.ID
+		}
+		if got.Previous != s.previous || got.RolledBack != s.rolledBack || bad != s.bad || bake != s.bake {
 			t.Fatalf("%s is %+v, model %+v", name, got, s)
 		}
+	}
+	if now := m.s.Reservation(); (now == nil) != (m.reserved == nil) {
+		t.Fatalf("the reservation is %+v, model %+v", now, m.reserved)
 	}
 }
 
@@ -245,17 +382,26 @@ func TestTheSwitcherIsItsModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		m := &machine{w: newWorld(t), config: []string{"backend", "frontend"},
 			model: model{"backend": {active: Blue}, "frontend": {active: Blue}}}
+		m.w.releases = releases{}
+		for _, name := range []string{"backend", "frontend", "images"} {
+			for _, slot := range []Slot{Blue, Green} {
+				m.w.releases[name+" "+string(slot)] = strings.TrimSpace(release(name, slot))
+			}
+		}
 		m.start(rt)
 		defer func() { m.s.Close() }()
 		rt.Repeat(map[string]func(*rapid.T){
-			"switch":        func(rt *rapid.T) { m.operate(rt, false) },
-			"rollback":      func(rt *rapid.T) { m.operate(rt, true) },
-			"hold":          m.setHold,
-			"crash":         m.crash,
-			"restart":       m.restart,
-			"reconfigure":   m.reconfigure,
-			"change health": m.changeHealth,
-			"":              m.check,
+			"switch":          func(rt *rapid.T) { m.operate(rt, false) },
+			"rollback":        func(rt *rapid.T) { m.operate(rt, true) },
+			"hold":            m.setHold,
+			"crash":           m.crash,
+			"restart":         m.restart,
+			"reconfigure":     m.reconfigure,
+			"reserve":         m.reserve,
+			"end reservation": m.endReservation,
+			"end bake":        m.endBake,
+			"change health":   m.changeHealth,
+			"":                m.check,
 		})
 	})
 }

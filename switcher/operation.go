@@ -21,6 +21,8 @@ type operation struct {
 	services []string // chosen, sorted
 	to       Slot
 	force    bool
+	within   string           // the reservation it is a part of
+	bakes    map[string]*Bake // what the state is to remember of the services that moved
 	record   Record
 	begun    time.Time // with the monotonic clock
 }
@@ -31,18 +33,21 @@ type operation struct {
 func (s *Switcher) begin(ctx context.Context, kind Kind, r Request) (*operation, context.Context, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return nil, nil, errStopping
+	if err := s.awaitBriefLocked(ctx); err != nil {
+		return nil, nil, err
 	}
-	if s.op != nil {
-		return nil, nil, s.op.busy()
+	if err := s.refusalLocked(kind, r); err != nil {
+		return nil, nil, err
 	}
 	services, err := s.chosenLocked(r)
 	if err != nil {
 		return nil, nil, err
 	}
 	now := time.Now()
-	op := &operation{services: services, to: r.To, force: r.Force, begun: now, ended: make(chan struct{})}
+	op := &operation{
+		services: services, to: r.To, force: r.Force, within: r.Within, bakes: map[string]*Bake{},
+		begun: now, ended: make(chan struct{}),
+	}
 	op.record = Record{
 		ID: s.ids.next(now), Kind: kind, Actor: r.Actor, Reason: r.Reason, Started: wall(now),
 	}
@@ -52,6 +57,42 @@ func (s *Switcher) begin(ctx context.Context, kind Kind, r Request) (*operation,
 	ctx, op.cancel = context.WithCancelCause(ctx)
 	s.op = op
 	return op, ctx, nil
+}
+
+// refusalLocked says why an operation may not begin now.
+func (s *Switcher) refusalLocked(kind Kind, r Request) error {
+	if s.closed {
+		return errStopping
+	}
+	if r.Within != "" {
+		if _, err := s.reservationLocked(r.Within); err != nil {
+			return err
+		}
+	} else if s.reserved != nil && !r.always && kind != KindReconfigure {
+		return s.reserved.busy()
+	}
+	if s.op != nil {
+		return s.op.busy()
+	}
+	return nil
+}
+
+// awaitBriefLocked lets an operation end that nobody asked for and that takes no
+// longer than the disk does: it is no reason to refuse anybody.
+func (s *Switcher) awaitBriefLocked(ctx context.Context) error {
+	for s.op != nil && s.op.Kind == kindBake {
+		ended := s.op.ended
+		s.mu.Unlock()
+		select {
+		case <-ended:
+		case <-ctx.Done():
+		}
+		s.mu.Lock()
+		if ctx.Err() != nil {
+			return aborted(ctx)
+		}
+	}
+	return nil
 }
 
 // wall is what a time looks like once it was saved and read again.
@@ -128,14 +169,18 @@ func aborted(ctx context.Context) error {
 
 // Abort stops the running operation and returns which one that was, if it has
 // not begun to save; otherwise the error wraps [ErrNothingToAbort] and says
-// where it is. An id narrows it to that operation, so that one who stops what
-// they began never stops another's. It does not wait until the operation has
-// ended.
+// where it is. While there is a reservation, it is that which is asked to end. An
+// id narrows it to that operation or reservation, so that one who stops what
+// they began never stops another's. It does not wait until anything has ended.
 func (s *Switcher) Abort(id string, by Actor) (Operation, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if res := s.reserved; res != nil && !res.ending && (id == "" || id == res.ID) {
+		res.ask(by)
+		return res.op, nil
+	}
 	switch op := s.op; {
-	case op == nil:
+	case op == nil || op.Kind == kindBake:
 		return Operation{}, fmt.Errorf("%w: no operation is running", ErrNothingToAbort)
 	case id != "" && id != op.ID:
 		return Operation{}, fmt.Errorf("%w: %s is not running, but %s %s is", ErrNothingToAbort, id, op.Kind, op.ID)
@@ -218,7 +263,7 @@ func (s *Switcher) leave(op *operation) {
 func (s *Switcher) tellEnd(r Record) {
 	level, text := LevelInfo, fmt.Sprintf("%s %s in %s", r.summary(), r.Outcome, r.Took.Round(time.Microsecond))
 	switch r.Outcome {
-	case Failed:
+	case Failed, Interrupted:
 		level, text = LevelError, r.Error
 	case Refused, Aborted:
 		level, text = LevelWarn, r.Error

@@ -26,6 +26,29 @@ func planSwitch(st State, op *operation) ([]Move, error) {
 	return moves, nil
 }
 
+// withReleases names what the slots of the moves run.
+func (s *Switcher) withReleases(moves []Move) []Move {
+	if s.opts.ReleaseOf == nil {
+		return moves
+	}
+	for i := range moves {
+		m := &moves[i]
+		m.FromRelease, m.ToRelease = s.opts.ReleaseOf(m.Service, m.From), s.opts.ReleaseOf(m.Service, m.To)
+	}
+	return moves
+}
+
+// misgivings warn of a switch to what was rolled back from.
+func (s State) misgivings(op *operation) string {
+	var texts []string
+	for _, m := range op.record.Moves {
+		if op.Kind != KindRollback {
+			texts = append(texts, s.Services[m.Service].badness(m.ToRelease))
+		}
+	}
+	return sentence(texts...)
+}
+
 // rollbackOf returns the named services to their previous slots; without names,
 // those that moved in the newest switch.
 func rollbackOf(named []string) planner {

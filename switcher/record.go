@@ -42,6 +42,13 @@ type Request struct {
 	// Within is the ID of the reservation that the operation is a part of; empty
 	// means that it stands alone, and is refused while there is a reservation.
 	Within string
+	// Bake is asked right before the swap which moves of a switch are to bake, and
+	// how: the plan, the baseline and a text. Nil, or an answer of nil, means not
+	// at all.
+	Bake func(Move) *Bake
+
+	// always lets the daemon act by itself while there is a reservation.
+	always bool
 }
 
 // Move is what a switch did or wanted to do to one service.
@@ -65,6 +72,7 @@ const (
 	KindHold         Kind = "hold"
 	KindReleaseHold  Kind = "release-hold"
 	KindReconfigure  Kind = "reconfigure"
+	KindDeploy       Kind = "deploy"        // several operations under one reservation, each with a record of its own
 	KindAssumeActive Kind = "assume-active" // at start, where the state was lost
 )
 
@@ -73,12 +81,15 @@ type Outcome string
 
 // The outcomes.
 const (
-	Done        Outcome = "done"        // traffic is where it was wanted
-	Unchanged   Outcome = "unchanged"   // it already was
-	Failed      Outcome = "failed"      // traffic is where it was
-	Refused     Outcome = "refused"     // target not healthy or not allowed; traffic is where it was
-	Aborted     Outcome = "aborted"     // stopped before the swap; traffic is where it was
-	Interrupted Outcome = "interrupted" // the daemon ended before the result was saved; traffic is where it was
+	Done      Outcome = "done"      // traffic is where it was wanted
+	Unchanged Outcome = "unchanged" // it already was
+	Failed    Outcome = "failed"    // traffic is where it was
+	Refused   Outcome = "refused"   // target not healthy or not allowed; traffic is where it was
+	Aborted   Outcome = "aborted"   // stopped before the swap; traffic is where it was
+	Returned  Outcome = "returned"  // traffic had moved and was returned; it is where it was
+	// The daemon ended before the result was saved, and traffic is where it was; or
+	// a deploy ended without a word, and its error says where traffic is.
+	Interrupted Outcome = "interrupted"
 )
 
 // Record is one operation in the history, and the answer to the one who asked
@@ -134,6 +145,9 @@ func (r Record) summary() string {
 	}
 	return string(r.Kind)
 }
+
+// named is "rollback 1mh3-k2d8-7fq".
+func (r Record) named() string { return string(r.Kind) + " " + r.ID }
 
 // describe is "backend and frontend to green", or "backend to green, frontend
 // to blue" where they go to different slots.

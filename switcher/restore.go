@@ -117,7 +117,8 @@ func (s State) movesFromHere(recorded []Move) []Move {
 	var moves []Move
 	for _, m := range recorded {
 		if from := s.Services[m.Service].Active; from != m.To {
-			moves = append(moves, Move{Service: m.Service, From: from, To: m.To})
+			m.From = from
+			moves = append(moves, m)
 		}
 	}
 	return moves
@@ -129,7 +130,7 @@ func (s State) redo(r Record) {
 		return
 	}
 	at := r.Started.Add(r.Took)
-	s.move(s.movesFromHere(r.Moves), r.Kind, r.Generation, at)
+	s.move(s.movesFromHere(r.Moves), r, r.Generation, at)
 	for _, name := range r.Services {
 		svc, known := s.Services[name]
 		switch {

@@ -24,7 +24,12 @@ func (s *Switcher) saveIntent(old State, op *operation) error {
 // result is the state after op's moves.
 func (s *Switcher) result(old State, op *operation) State {
 	next := s.next(old)
-	next.move(op.record.Moves, op.Kind, next.Generation, wall(time.Now()))
+	next.move(op.record.Moves, op.record, next.Generation, wall(time.Now()))
+	for name, bake := range op.bakes {
+		svc := next.Services[name]
+		svc.Bake = bake
+		next.Services[name] = svc.clone()
+	}
 	return next
 }
 
@@ -83,8 +88,9 @@ func (s *Switcher) take(st State) {
 func (s *Switcher) adopt(op *operation, next State, cause error) {
 	s.take(next)
 	op.record.Generation = next.Generation
-	op.record.Warning = fmt.Sprintf("%s is done, but saving it went wrong (%v): a restart may not know of it; mend the disk, then run any operation that changes something", op.record.summary(), cause)
-	s.warn(warnState, op.record.Warning)
+	doubt := fmt.Sprintf("%s is done, but saving it went wrong (%v): a restart may not know of it; mend the disk, then run any operation that changes something", op.record.summary(), cause)
+	op.record.Warning = sentence(op.record.Warning, doubt)
+	s.warn(warnState, doubt)
 }
 
 // withdraw saves the state as it was, with the operation as failed, and returns
@@ -92,6 +98,7 @@ func (s *Switcher) adopt(op *operation, next State, cause error) {
 // not be read, the result.
 func (s *Switcher) withdraw(old State, op *operation, cause error) error {
 	op.record.Outcome, op.record.Error = Failed, op.doing()+": "+cause.Error()
+	op.record.Bake, op.record.Warning = nil, ""
 	if err := s.commitState(op, s.next(old)); err != nil && !s.isOnDisk(old) {
 		s.warn(warnState, fmt.Sprintf("%s failed and was undone, but that could not be saved (%v): the state on disk may be another; mend the disk, then run any operation that changes something, before a restart", op.record.summary(), err))
 	}

@@ -3,6 +3,7 @@ package switcher
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -36,8 +37,16 @@ type ServiceState struct {
 	Generation uint64 `json:"generation"`
 	// RolledBack says that Active was reached by a rollback, so that Previous is
 	// what was rolled back from and is not offered again.
-	RolledBack bool  `json:"rolled_back,omitempty"`
-	Held       *Held `json:"held,omitempty"`
+	RolledBack bool `json:"rolled_back,omitempty"`
+	// PreviousRelease is what Previous ran when it was left; empty if that is not
+	// known.
+	PreviousRelease string `json:"previous_release,omitempty"`
+	Held            *Held  `json:"held,omitempty"`
+	// BadReleases are those that traffic was returned from, newest first.
+	BadReleases []BadRelease `json:"bad_releases,omitempty"`
+	// Bake is that of Active or, if it has Returned set, the one that returned the
+	// traffic to Active.
+	Bake *Bake `json:"bake,omitempty"`
 }
 
 // Held says since when and why a service's requests wait.
@@ -54,28 +63,70 @@ func (s State) clone() State {
 		s.Services = map[string]ServiceState{}
 	}
 	for name, svc := range s.Services {
-		if svc.Held != nil {
-			held := *svc.Held
-			svc.Held = &held
-			s.Services[name] = svc
-		}
+		s.Services[name] = svc.clone()
 	}
 	s.Intent, s.Last = cloneRecord(s.Intent), cloneRecord(s.Last)
 	return s
 }
 
-// move makes each move's target the active slot.
-func (s State) move(moves []Move, kind Kind, generation uint64, at time.Time) {
+func (s ServiceState) clone() ServiceState {
+	if s.Held != nil {
+		held := *s.Held
+		s.Held = &held
+	}
+	if s.Bake != nil {
+		bake := *s.Bake
+		s.Bake = &bake
+	}
+	s.BadReleases = slices.Clone(s.BadReleases)
+	return s
+}
+
+// move makes each move's target the active slot, as operation r.
+func (s State) move(moves []Move, r Record, generation uint64, at time.Time) {
 	for _, m := range moves {
 		was := s.Services[m.Service]
-		s.Services[m.Service] = ServiceState{
+		now := ServiceState{
 			Active: m.To, Previous: m.From, Since: at, Generation: generation,
+			PreviousRelease: m.FromRelease, Held: was.Held, BadReleases: was.BadReleases,
+		}
+		if r.Kind == KindRollback {
 			// Rolling back by force to what was rolled back from is a change of
 			// mind: the way back must be open again.
-			RolledBack: kind == KindRollback && !was.RolledBack,
-			Held:       was.Held,
+			now.RolledBack = !was.RolledBack || m.ToRelease != was.PreviousRelease
+			now.BadReleases = was.judged(m, now.RolledBack, r, at)
+		}
+		s.Services[m.Service] = now
+	}
+}
+
+// maxBad is how many bad releases are remembered of a service.
+const maxBad = 20
+
+// judged are the bad releases after a rollback: what was left is one, unless
+// that was a change of mind, and what was gone back to by force is none.
+func (s ServiceState) judged(m Move, leftIsBad bool, r Record, at time.Time) []BadRelease {
+	bad := slices.DeleteFunc(slices.Clone(s.BadReleases), func(b BadRelease) bool {
+		return b.Release == m.FromRelease || r.Forced && b.Release == m.ToRelease
+	})
+	if leftIsBad && m.FromRelease != "" && m.FromRelease != m.ToRelease {
+		bad = append([]BadRelease{{Release: m.FromRelease, Since: at, Reason: r.Reason}}, bad...)
+	}
+	return bad[:min(len(bad), maxBad)]
+}
+
+// badness says that a release was rolled back from; empty if it was not.
+func (s ServiceState) badness(release string) string {
+	for _, b := range s.BadReleases {
+		if b.Release == release {
+			text := fmt.Sprintf("release %s was rolled back from at %s", release, b.Since.Format(time.RFC3339))
+			if b.Reason != "" {
+				text += ": " + b.Reason
+			}
+			return text
 		}
 	}
+	return ""
 }
 
 // check refuses a state that no switcher can have saved.

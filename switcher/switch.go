@@ -15,10 +15,19 @@ import (
 // lock, so that a rollback can come at once; wait for it with
 // [Draining.Wait]. ctx counts until the intent is saved, and not after it.
 //
-// Errors wrap [ErrBusy], [ErrUnknownService], [ErrUnknownSlot], [ErrUnhealthy],
+// Errors wrap [ErrBusy], [ErrNoReservation], [ErrUnknownService], [ErrUnknownSlot], [ErrUnhealthy],
 // [ErrAborted] or [ErrNotSaved]; after any error traffic is where it was.
 func (s *Switcher) Switch(ctx context.Context, r Request) (Record, *Draining, error) {
-	return s.run(ctx, KindSwitch, r, planSwitch)
+	return s.run(ctx, s.switchKind(r), r, planSwitch)
+}
+
+// switchKind makes a switch within a reservation for a rollback a rollback: the
+// slot that it goes to was made ready for that, whichever of the two it is.
+func (s *Switcher) switchKind(r Request) Kind {
+	if res := s.Reservation(); res != nil && res.ID == r.Within && res.Kind == KindRollback {
+		return KindRollback
+	}
+	return KindSwitch
 }
 
 // Rollback returns the chosen services to their previous slots, as
@@ -38,9 +47,14 @@ func (s *Switcher) run(ctx context.Context, kind Kind, r Request, plan planner) 
 		return Record{}, drained(), err
 	}
 	op.record.Forced = r.Force
-	drain, err := s.transact(ctx, op, r.Wait, plan)
+	old := s.State()
+	drain, err := s.transact(ctx, old, op, r, plan)
 	err = op.finish(err)
 	s.enter(op)
+	if bake := op.record.Bake; bake != nil {
+		s.tell(Record{ID: op.ID, Kind: kindBake, Moves: op.record.Moves}, LevelInfo, bake.Text)
+	}
+	s.tellBakes(old, op.record.named())
 	draining := s.drain(op.record, drain)
 	s.leave(op)
 	return op.record.clone(), draining, err
@@ -59,8 +73,7 @@ func (s *Switcher) run(ctx context.Context, kind Kind, r Request, plan planner) 
 //	                              reached the disk nevertheless
 //	the swap fails                nothing has moved; the intent is withdrawn
 //	the result cannot be saved    the file is read again and decides: see settle
-func (s *Switcher) transact(ctx context.Context, op *operation, wait time.Duration, plan planner) (Drain, error) {
-	old := s.State()
+func (s *Switcher) transact(ctx context.Context, old State, op *operation, r Request, plan planner) (Drain, error) {
 	moves, err := plan(old, op)
 	if err != nil {
 		return nil, err
@@ -69,8 +82,8 @@ func (s *Switcher) transact(ctx context.Context, op *operation, wait time.Durati
 		op.record.Outcome = Unchanged
 		return nil, nil
 	}
-	s.plan(op, moves)
-	if err := s.awaitHealth(ctx, op, wait); err != nil {
+	s.plan(op, s.withReleases(moves))
+	if err := s.awaitHealth(ctx, op, r.Wait); err != nil {
 		return nil, err
 	}
 	if err := s.commit(ctx, op); err != nil {
@@ -79,10 +92,12 @@ func (s *Switcher) transact(ctx context.Context, op *operation, wait time.Durati
 	if err := s.saveIntent(old, op); err != nil {
 		return nil, s.withdraw(old, op, fmt.Errorf("%w: saving the intent: %w", ErrNotSaved, err))
 	}
+	op.beginBakes(r.Bake)
 	drain, err := s.swap(op)
 	if err != nil {
 		return nil, s.withdraw(old, op, fmt.Errorf("swapping: %w", err))
 	}
+	op.record.Bake, op.record.Warning = op.baking(), old.misgivings(op)
 	if err := s.settle(op, s.result(old, op)); err != nil {
 		return s.swapBack(old, op, drain, err)
 	}

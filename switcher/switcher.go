@@ -25,6 +25,9 @@ type Options struct {
 	// after the state was lost ([ErrStateUnknown]). Where there is a state, it
 	// changes nothing and is warned about.
 	AssumeActive map[string]Slot
+	// ReleaseOf names the release that a slot runs; empty where that is not known.
+	// It is asked while an operation is planned. Nil means that none is known.
+	ReleaseOf func(service string, slot Slot) string
 	// Actor is the daemon itself, for records that nobody else asked for.
 	Actor Actor
 }
@@ -59,6 +62,7 @@ type Switcher struct {
 	services map[string]ServiceConfig
 	state    State // what is committed and what traffic does
 	op       *operation
+	reserved *Reservation
 	last     *Record
 	warnings map[warning]string
 	closed   bool
@@ -156,7 +160,7 @@ func (s *Switcher) Note() string { return s.note }
 func (s *Switcher) Operation() *Operation {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.op == nil {
+	if s.op == nil || s.op.Kind == kindBake {
 		return nil
 	}
 	o := s.op.Operation

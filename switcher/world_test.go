@@ -210,6 +210,7 @@ type world struct {
 	services []ServiceConfig
 	events   *Broker
 	assume   map[string]Slot
+	releases releases
 }
 
 var twoServices = []ServiceConfig{
@@ -233,7 +234,7 @@ func (w *world) boot() (*Switcher, error) {
 	}
 	s, err := New(Options{
 		Traffic: w.traffic, Prober: w.prober, Store: store, History: openFileHistory(w.disk, "state"),
-		Events: w.events, Services: w.services, AssumeActive: w.assume, Actor: Actor{User: "daemon"},
+		Events: w.events, Services: w.services, AssumeActive: w.assume, ReleaseOf: w.releases.of, Actor: Actor{User: "daemon"},
 	})
 	if err != nil {
 		return nil, err
@@ -257,7 +258,7 @@ func (w *world) mustBoot() *Switcher {
 // revived is the same machine with what a crash left on the disk.
 func (w *world) revived(d *memDisk) *world {
 	next := newWorld(w.t)
-	next.services, next.disk, next.assume = w.services, d, w.assume
+	next.services, next.disk, next.assume, next.releases = w.services, d, w.assume, w.releases
 	d.faults = next.faults
 	return next
 }

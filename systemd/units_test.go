@@ -1,11 +1,15 @@
 package systemd_test
 
 import (
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // The shipped units are tested with systemd's own tool; a machine without it
@@ -71,15 +75,53 @@ func TestServicesAreHardened(t *testing.T) {
 }
 
 func TestBlueAndGreenAreTheSameSlot(t *testing.T) {
-	read := func(slot string) string {
-		text, err := os.ReadFile("units/charactier-backend-" + slot + ".service")
-		if err != nil {
-			t.Fatal(err)
+	for service, ports := range map[string][]string{"backend": {"5000", "5001"}, "frontend": {"3000", "3001"}} {
+		swap := strings.NewReplacer("blue", "green", "green", "blue", ports[0], ports[1])
+		green := swap.Replace(unitText(t, "charactier-"+service+"-blue.service"))
+		if green != unitText(t, "charactier-"+service+"-green.service") {
+			t.Errorf("the unit of %s's green is not that of blue, want it to be:\n%s", service, green)
 		}
-		return string(text)
 	}
-	green := strings.NewReplacer("blue", "green", "green", "blue", "5000", "5001").Replace(read("blue"))
-	if green != read("green") {
-		t.Errorf("the unit of green is not that of blue, want it to be:\n%s", green)
+}
+
+func TestTheTemplateIsTheSameSlotToo(t *testing.T) {
+	settings := func(text string) (lines []string) {
+		for line := range strings.Lines(strings.ReplaceAll(text, "%i", "blue")) {
+			if !strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "EnvironmentFile=") {
+				lines = append(lines, strings.TrimSuffix(strings.TrimSpace(line), " PORT=5000"))
+			}
+		}
+		return lines
 	}
+	plain, template := settings(unitText(t, "charactier-backend-blue.service")), settings(unitText(t, "charactier-backend@.service"))
+	if diff := cmp.Diff(plain, template); diff != "" {
+		t.Errorf("the template differs from the plain unit (-plain +template):\n%s", diff)
+	}
+}
+
+func TestEveryUnitFileIsInstalledOrAnExample(t *testing.T) {
+	makefile, err := os.ReadFile("../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := strings.Fields(string(makefile))
+	err = filepath.WalkDir("units", func(path string, e fs.DirEntry, err error) error {
+		name, _ := filepath.Rel("units", path)
+		if err == nil && !e.IsDir() && !slices.Contains(listed, name) {
+			t.Errorf("the Makefile does not know %s", name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func unitText(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("units", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }

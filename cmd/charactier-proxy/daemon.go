@@ -138,7 +138,7 @@ func (d *daemon) openState(o daemonOptions) error {
 	}
 	d.switcher, err = switcher.New(switcher.Options{
 		Traffic: moves, Prober: d.watches, Store: store, History: d.history, Events: d.events,
-		Services: o.config.SwitcherServices(), Actor: daemonActor("start"),
+		Services: o.config.SwitcherServices(), ReleaseOf: d.releaseOf, Actor: daemonActor("start"),
 	})
 	if err != nil {
 		return err

@@ -28,7 +28,7 @@ func (d *daemon) move(ctx context.Context, r control.SwitchRequest, by switcher.
 	do func(context.Context, switcher.Request) (switcher.Record, *switcher.Draining, error),
 ) (switcher.Record, error) {
 	record, draining, err := do(ctx, switcher.Request{
-		Services: r.Services, To: r.To, Force: r.Force, Reason: r.Reason, Actor: by, Wait: r.Wait,
+		Services: r.Services, To: r.To, Force: r.Force, Reason: r.Reason, Actor: by, Wait: r.Wait, Within: r.Within,
 	})
 	if err != nil {
 		return record, err
@@ -54,13 +54,15 @@ func (d *daemon) ReleaseHold(ctx context.Context, r control.HoldRequest, by swit
 	return d.switcher.ReleaseHold(ctx, switcher.Request{Services: r.Services, Reason: r.Reason, Actor: by})
 }
 
-// Abort stops the running operation if its swap has not begun.
+// Abort stops the running operation if its swap has not begun, or asks the
+// reservation to end.
 func (d *daemon) Abort(_ context.Context, r control.AbortRequest, by switcher.Actor) (control.AbortResult, error) {
 	op, err := d.switcher.Abort(r.ID, by)
 	if err != nil {
 		return control.AbortResult{}, err
 	}
-	return control.AbortResult{ID: op.ID, Kind: op.Kind}, nil
+	reserved := d.switcher.Reservation()
+	return control.AbortResult{ID: op.ID, Kind: op.Kind, Asked: reserved != nil && reserved.ID == op.ID}, nil
 }
 
 // Reload reads the configuration again.

@@ -1,12 +1,8 @@
 package main
 
 import (
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
-
 	"charactier-proxy/switcher"
+	"charactier-proxy/switcher/deploy/release"
 )
 
 // releaseOf names the release that a slot's link leads to; empty where there is
@@ -16,18 +12,5 @@ func (d *daemon) releaseOf(service string, slot switcher.Slot) string {
 	if s == nil || s.Slots[string(slot)].Link == "" {
 		return ""
 	}
-	target, err := os.Readlink(s.Slots[string(slot)].Link)
-	if err != nil {
-		return ""
-	}
-	return releaseIn(target)
-}
-
-// releaseIn is the element after "releases" in a path.
-func releaseIn(path string) string {
-	elements := strings.Split(filepath.Clean(path), "/")
-	if i := slices.Index(elements, "releases"); i >= 0 && i+1 < len(elements) {
-		return elements[i+1]
-	}
-	return ""
+	return release.ReleaseOfLink(s.Slots[string(slot)].Link)
 }

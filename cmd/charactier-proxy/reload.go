@@ -170,7 +170,7 @@ func (d *daemon) route(cfg *config.Config, active map[string]switcher.Slot, held
 	if err != nil {
 		return err
 	}
-	if _, err := d.proxy.Configure(settings, cfg.ProxyServices(), slots, held); err != nil {
+	if _, err := d.proxy.Configure(settings, withAssets(cfg, d.log), slots, held); err != nil {
 		return err
 	}
 	d.watches.apply(wantedWatches(cfg))

@@ -21,14 +21,15 @@ func (d *daemon) Status(context.Context) control.Status {
 	stats := d.proxy.Stats()
 	cfg, configStatus := d.config.status()
 	s := control.Status{
-		Version:   version,
-		PID:       os.Getpid(),
-		Started:   d.started,
-		Config:    configStatus,
-		State:     control.StateStatus{Dir: d.paths.StateDir, Generation: state.Generation, Note: d.switcher.Note()},
-		Operation: d.switcher.Operation(),
-		Last:      d.switcher.Last(),
-		Warnings:  slices.Concat(cfg.Warnings(), d.switcher.Warnings()),
+		Version:     version,
+		PID:         os.Getpid(),
+		Started:     d.started,
+		Config:      configStatus,
+		State:       control.StateStatus{Dir: d.paths.StateDir, Generation: state.Generation, Note: d.switcher.Note()},
+		Reservation: d.switcher.Reservation(),
+		Operation:   d.switcher.Operation(),
+		Last:        d.switcher.Last(),
+		Warnings:    slices.Concat(cfg.Warnings(), d.switcher.Warnings()),
 	}
 	if d.stopping.Load() {
 		s.Warnings = append(s.Warnings, "the daemon is stopping: it waits for requests in flight and takes no new connections")
@@ -59,14 +60,15 @@ func (d *daemon) healthWarning(service string, active switcher.Slot) []string {
 
 func (d *daemon) serviceStatus(name string, cfg *config.Service, state switcher.ServiceState, stats map[string]proxy.SlotStats) control.ServiceStatus {
 	s := control.ServiceStatus{
-		Name:       name,
-		Listen:     cfg.Listen,
-		Active:     state.Active,
-		Previous:   state.Previous,
-		Since:      state.Since,
-		RolledBack: state.RolledBack,
-		Held:       state.Held,
-		Waiting:    d.proxy.Waiting(name),
+		Name:        name,
+		Listen:      cfg.Listen,
+		Active:      state.Active,
+		Previous:    state.Previous,
+		Since:       state.Since,
+		RolledBack:  state.RolledBack,
+		Held:        state.Held,
+		Waiting:     d.proxy.Waiting(name),
+		BadReleases: state.BadReleases,
 	}
 	for _, slot := range []switcher.Slot{switcher.Blue, switcher.Green} {
 		s.Slots = append(s.Slots, d.slotStatus(place{name, slot}, cfg, state.Active == slot, stats[string(slot)]))
@@ -82,6 +84,7 @@ func (d *daemon) slotStatus(p place, cfg *config.Service, active bool, stats pro
 		Address:  place.Address,
 		Unit:     place.Unit,
 		Active:   active,
+		Release:  d.releaseOf(p.service, p.slot),
 		Health:   healthStatus(d.watches.status(p)),
 		InFlight: stats.InFlight - stats.Streams,
 		Streams:  stats.Streams,

@@ -268,3 +268,22 @@ func (f *fakeOps) Reload(context.Context, switcher.Actor) (control.ConfigStatus,
 	f.note("reload", nil)
 	return f.play.Reload.ConfigStatus, f.play.Reload.err()
 }
+
+func (f *fakeOps) Reserve(ctx context.Context, r control.ReserveRequest, _ switcher.Actor, tell func(any) error) error {
+	f.note("reserve", r)
+	if err := tell(control.Reservation{ID: "res"}); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (f *fakeOps) StepReservation(_ context.Context, r control.ReserveStep) error {
+	f.note("step", r)
+	return nil
+}
+
+func (f *fakeOps) EndReservation(_ context.Context, r control.ReserveEnd) (switcher.Record, error) {
+	f.note("end", r)
+	return r.Record, nil
+}

@@ -13,9 +13,9 @@ import (
 // verbGroups are the verbs in the order in which the help lists them.
 func verbGroups() []verbGroup {
 	return []verbGroup{
-		{"Look", []string{"status", "history", "events", "version"}},
-		{"Change", []string{"switch", "rollback", "hold", "release-hold", "abort", "reload"}},
-		{"Set up", []string{"demo", "config", "completion"}},
+		{"Look", []string{"status", "history", "events", "logs", "doctor", "version"}},
+		{"Change", []string{"deploy", "switch", "rollback", "hold", "release-hold", "abort", "reload"}},
+		{"Set up", []string{"migrate", "demo", "config", "completion"}},
 	}
 }
 

@@ -38,9 +38,9 @@ func newRootCmd(e *env) *cobra.Command {
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { e.printf("%s", help(cmd)) })
 	globalFlags(root.PersistentFlags(), &e.flags)
 	root.AddCommand(
-		newStatusCmd(e), newHistoryCmd(e), newEventsCmd(e), newVersionCmd(e),
-		newSwitchCmd(e), newRollbackCmd(e), newHoldCmd(e), newReleaseHoldCmd(e), newAbortCmd(e), newReloadCmd(e),
-		newConfigCmd(e), newDemoCmd(e), newCompletionCmd(e),
+		newStatusCmd(e), newHistoryCmd(e), newEventsCmd(e), newLogsCmd(e), newDoctorCmd(e), newVersionCmd(e),
+		newDeployCmd(e), newSwitchCmd(e), newRollbackCmd(e), newHoldCmd(e), newReleaseHoldCmd(e), newAbortCmd(e), newReloadCmd(e),
+		newMigrateCmd(e), newConfigCmd(e), newDemoCmd(e), newCompletionCmd(e), newReconcileCmd(e),
 	)
 	root.SetHelpCommand(newHelpCmd())
 	tidyFlags(root)

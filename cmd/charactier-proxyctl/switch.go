@@ -50,25 +50,6 @@ Ctrl-C before the swap aborts; after it, it only ends the waiting.`,
 	return cmd
 }
 
-func newRollbackCmd(e *env) *cobra.Command {
-	var f moveFlags
-	cmd := &cobra.Command{
-		Use:   "rollback",
-		Short: "Move the traffic back to the slot that had it before",
-		Long: `A rollback is a switch to the previous slot, with the same probing and the same
-promise. The slot that was rolled back from is not offered again by rollback;
-switch it by name once it is mended.`,
-		Example: `  charactier-proxyctl rollback
-  charactier-proxyctl rollback --reason "checkout answers 500"`,
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return e.move(cmd.Context(), &f, switcher.KindRollback, "")
-		},
-	}
-	f.register(e, cmd)
-	return cmd
-}
-
 func (f *moveFlags) register(e *env, cmd *cobra.Command) {
 	f.changeFlags(e, cmd)
 	cmd.Flags().DurationVar(&f.wait, "wait", 0, "let the target take up to `TIME` to become healthy")
@@ -114,6 +95,10 @@ func (e *env) move(ctx context.Context, f *moveFlags, kind switcher.Kind, to swi
 		return call(ctx, request)
 	})
 	if record, err = e.learn(ctx, asked, record, err); err != nil {
+		if kind == switcher.KindRollback && e.isCold(ctx, record, err) {
+			f.services = movedServices(record.Moves)
+			return e.rollbackCold(ctx, f, "")
+		}
 		return e.failed(ctx, record, err, f.json)
 	}
 	return e.moved(ctx, record, f, to)

@@ -28,6 +28,9 @@ func (s *Server) answers() map[Route]answer {
 		RouteReleaseHold: s.hold(s.ops.ReleaseHold),
 		RouteAbort:       s.abort,
 		RouteReload:      func(c *call) (any, error) { return s.ops.Reload(c.r.Context(), c.by) },
+		RouteReserve:     s.reserve,
+		RouteReserveStep: s.reserveStep,
+		RouteReserveEnd:  s.reserveEnd,
 	}
 }
 
@@ -79,6 +82,9 @@ func (s *Server) rollback(ctx context.Context, r SwitchRequest, by switcher.Acto
 	if r.To != "" {
 		return switcher.Record{}, fmt.Errorf("%w: a rollback goes to the previous slot; to choose one, switch", ErrBadRequest)
 	}
+	if r.Bake != 0 {
+		return switcher.Record{}, fmt.Errorf("%w: a rollback does not bake: it goes to what has proven itself", ErrBadRequest)
+	}
 	return s.ops.Rollback(ctx, r, by)
 }
 
@@ -105,35 +111,75 @@ func (s *Server) abort(c *call) (any, error) {
 	return s.ops.Abort(c.r.Context(), r, c.by)
 }
 
-// events sends each event as one line, at once. An empty line now and then
-// finds out readers that are gone or do not read.
+// events sends each event as one line, at once.
 func (s *Server) events(c *call) (any, error) {
 	after, err := number(c.r.URL.Query(), "after", 0)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(c.r.Context())
-	c.w.Header().Set("Content-Type", "application/jsonl")
-	lines := &lineWriter{w: c.w, deadline: s.setWriteDeadline}
-	if err := lines.write(nil); err != nil {
-		cancel()
-		return streamed, nil
+	return s.stream(c, func(ctx context.Context, lines *lineWriter) error {
+		if err := lines.write(nil); err != nil {
+			return err
+		}
+		return s.ops.Events(ctx, after, func(e switcher.Event) error { return lines.encode(e) })
+	})
+}
+
+// reserve lasts as long as the reservation does.
+func (s *Server) reserve(c *call) (any, error) {
+	r, err := body[ReserveRequest](c, s.patience.body)
+	if err == nil {
+		err = r.validate()
 	}
+	if err != nil {
+		return nil, err
+	}
+	return s.stream(c, func(ctx context.Context, lines *lineWriter) error {
+		return s.ops.Reserve(ctx, r, c.by, lines.encode)
+	})
+}
+
+func (s *Server) reserveStep(c *call) (any, error) {
+	r, err := body[ReserveStep](c, s.patience.body)
+	if err == nil {
+		err = r.validate()
+	}
+	if err == nil {
+		err = s.ops.StepReservation(c.r.Context(), r)
+	}
+	return struct{}{}, err
+}
+
+func (s *Server) reserveEnd(c *call) (any, error) {
+	r, err := body[ReserveEnd](c, s.patience.body)
+	if err == nil {
+		err = r.validate()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.ops.EndReservation(c.r.Context(), r)
+}
+
+// stream lets do write lines until it returns, which it does when the reader is
+// gone. An empty line now and then finds out readers that are gone or do not
+// read. An error before the first line is answered like any other.
+func (s *Server) stream(c *call, do func(context.Context, *lineWriter) error) (any, error) {
+	ctx, cancel := context.WithCancel(c.r.Context())
+	lines := &lineWriter{w: c.w, deadline: s.setWriteDeadline}
 	var beats sync.WaitGroup
 	beats.Go(func() {
 		defer cancel()
 		lines.beat(ctx, s.patience.beat)
 	})
-	err = s.ops.Events(ctx, after, func(e switcher.Event) error {
-		line, err := json.Marshal(e)
-		if err != nil {
-			return fmt.Errorf("encoding an event: %w", err)
-		}
-		return lines.write(line)
-	})
+	err := do(ctx, lines)
+	left := ctx.Err() != nil
 	cancel()
 	beats.Wait()
-	if err != nil && ctx.Err() == nil {
+	switch {
+	case err != nil && !lines.isBegun():
+		return nil, err
+	case err != nil && !left:
 		return streamed, err
 	}
 	return streamed, nil
@@ -144,19 +190,40 @@ type lineWriter struct {
 	mu       sync.Mutex
 	w        http.ResponseWriter
 	deadline func(http.ResponseWriter)
+	begun    bool
+}
+
+// encode writes v as one line.
+func (l *lineWriter) encode(v any) error {
+	line, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encoding a line: %w", err)
+	}
+	return l.write(line)
 }
 
 func (l *lineWriter) write(line []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !l.begun {
+		l.begun = true
+		l.w.Header().Set("Content-Type", "application/jsonl")
+	}
 	l.deadline(l.w)
 	if _, err := l.w.Write(append(line, '\n')); err != nil {
-		return fmt.Errorf("writing to the reader of events: %w", err)
+		return fmt.Errorf("writing to the reader of a stream: %w", err)
 	}
 	return http.NewResponseController(l.w).Flush()
 }
 
-// beat writes empty lines until ctx ends or the reader is gone.
+func (l *lineWriter) isBegun() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.begun
+}
+
+// beat writes empty lines, once there was another, until ctx ends or the reader
+// is gone.
 func (l *lineWriter) beat(ctx context.Context, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -165,7 +232,7 @@ func (l *lineWriter) beat(ctx context.Context, every time.Duration) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if l.write(nil) != nil {
+			if l.isBegun() && l.write(nil) != nil {
 				return
 			}
 		}

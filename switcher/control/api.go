@@ -37,6 +37,9 @@ var (
 	RouteReleaseHold = Route{"POST", "/v1/release-hold", Admin} // HoldRequest -> switcher.Record
 	RouteAbort       = Route{"POST", "/v1/abort", Admin}        // AbortRequest -> AbortResult
 	RouteReload      = Route{"POST", "/v1/reload", Admin}       // nothing -> ConfigStatus
+	RouteReserve     = Route{"POST", "/v1/reserve", Admin}      // ReserveRequest -> JSON lines until the client leaves or the reservation ends: a Reservation, then ReservationAsks; an empty line is a heartbeat
+	RouteReserveStep = Route{"POST", "/v1/reserve/step", Admin} // ReserveStep -> nothing
+	RouteReserveEnd  = Route{"POST", "/v1/reserve/end", Admin}  // ReserveEnd -> switcher.Record
 )
 
 // Routes lists all of them, in the order above.
@@ -44,6 +47,7 @@ func Routes() []Route {
 	return []Route{
 		RouteVersion, RouteStatus, RouteHistory, RouteEvents,
 		RouteSwitch, RouteRollback, RouteHold, RouteReleaseHold, RouteAbort, RouteReload,
+		RouteReserve, RouteReserveStep, RouteReserveEnd,
 	}
 }
 
@@ -87,10 +91,44 @@ type AbortRequest struct {
 	ID string `json:"id,omitempty"`
 }
 
-// AbortResult names the operation that was told to stop.
+// AbortResult names the operation that was told to stop, or the reservation that
+// was asked to.
 type AbortResult struct {
 	ID   string        `json:"id"`
 	Kind switcher.Kind `json:"kind"`
+	// Asked says that it is a reservation: its command decides how to stop.
+	Asked bool `json:"asked,omitempty"`
+}
+
+// ReserveRequest is the body of RouteReserve: others are kept out for as long as
+// the client stays connected.
+type ReserveRequest struct {
+	Kind     switcher.Kind `json:"kind"`               // deploy or rollback
+	Services []string      `json:"services,omitempty"` // empty: all
+	Reason   string        `json:"reason,omitempty"`
+	// Moves are what is meant to happen, for those who are kept out.
+	Moves []switcher.Move `json:"moves,omitempty"`
+}
+
+// ReservationAsk is a wish of somebody else.
+type ReservationAsk struct {
+	Abort string `json:"abort"` // who wants it to stop
+}
+
+// ReserveStep is the body of RouteReserveStep.
+type ReserveStep struct {
+	ID    string `json:"id"`
+	Step  string `json:"step,omitempty"`  // where the work is; empty: where it was
+	Level string `json:"level,omitempty"` // of the event; empty: info
+	// Text is published as an event, if there is one.
+	Text string `json:"text,omitempty"`
+}
+
+// ReserveEnd is the body of RouteReserveEnd. Of the record the outcome, moves,
+// services, reason, error, warning and bake count; the daemon fills in the rest.
+type ReserveEnd struct {
+	ID     string          `json:"id"`
+	Record switcher.Record `json:"record"`
 }
 
 // Status answers RouteStatus: everything an operator looks at first.
@@ -143,7 +181,8 @@ type ServiceStatus struct {
 	Held       *switcher.Held `json:"held,omitempty"`
 	Waiting    int64          `json:"waiting"` // requests that wait in the hold
 	Slots      []SlotStatus   `json:"slots"`   // blue, green
-	// Bake is that of the active slot, running or ended; nil if there was none.
+	// Bake is that of the active slot, running or ended, or the one that returned
+	// the traffic to it (Returned is set); nil if there was none.
 	Bake *switcher.BakeResult `json:"bake,omitempty"`
 	// BadReleases are those that traffic was returned from, newest first.
 	BadReleases []switcher.BadRelease `json:"bad_releases,omitempty"`

@@ -18,7 +18,7 @@ import (
 
 // calls are the client's methods, each with the route that it must use.
 func calls() map[control.Route]func(context.Context, control.Client) (any, error) {
-	sw := control.SwitchRequest{To: switcher.Green, Services: []string{"backend"}, Force: true, Reason: "r", Wait: time.Second, Drain: -1}
+	sw := control.SwitchRequest{To: switcher.Green, Services: []string{"backend"}, Force: true, Reason: "r", Wait: time.Second, Drain: -1, Bake: time.Minute, Within: "res"}
 	hold := control.HoldRequest{Services: []string{"backend"}, Reason: "r"}
 	return map[control.Route]func(context.Context, control.Client) (any, error){
 		control.RouteVersion: func(ctx context.Context, c control.Client) (any, error) { return c.Version(ctx) },
@@ -35,7 +35,7 @@ func calls() map[control.Route]func(context.Context, control.Client) (any, error
 		control.RouteSwitch: func(ctx context.Context, c control.Client) (any, error) { return c.Switch(ctx, sw) },
 		control.RouteRollback: func(ctx context.Context, c control.Client) (any, error) {
 			back := sw
-			back.To = ""
+			back.To, back.Bake = "", 0
 			return c.Rollback(ctx, back)
 		},
 		control.RouteHold:        func(ctx context.Context, c control.Client) (any, error) { return c.Hold(ctx, hold) },
@@ -44,7 +44,37 @@ func calls() map[control.Route]func(context.Context, control.Client) (any, error
 			return c.Abort(ctx, control.AbortRequest{ID: "op-1"})
 		},
 		control.RouteReload: func(ctx context.Context, c control.Client) (any, error) { return c.Reload(ctx) },
+		control.RouteReserve: func(ctx context.Context, c control.Client) (any, error) {
+			r, err := c.Reserve(ctx, control.ReserveRequest{
+				Kind: switcher.KindDeploy, Services: []string{"backend"}, Reason: "r",
+				Moves: []switcher.Move{{Service: "backend", From: switcher.Blue, To: switcher.Green, ToRelease: "r2"}},
+			})
+			if err != nil {
+				return nil, err
+			}
+			defer r.Close()
+			return []any{r.ID, r.Generation, <-r.Asked()}, nil
+		},
+		control.RouteReserveStep: func(ctx context.Context, c control.Client) (any, error) {
+			return withReservation(ctx, c, func(r *control.Reservation) (any, error) {
+				return nil, r.Step(ctx, "build", "npm ci", switcher.LevelWarn)
+			})
+		},
+		control.RouteReserveEnd: func(ctx context.Context, c control.Client) (any, error) {
+			return withReservation(ctx, c, func(r *control.Reservation) (any, error) {
+				return r.End(ctx, switcher.Record{Outcome: switcher.Done, Warning: "w"})
+			})
+		},
 	}
+}
+
+func withReservation(ctx context.Context, c control.Client, do func(*control.Reservation) (any, error)) (any, error) {
+	r, err := c.Reserve(ctx, control.ReserveRequest{Kind: switcher.KindDeploy})
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return do(r)
 }
 
 // echo answers with what it was asked, so that a lost field is seen.
@@ -76,23 +106,45 @@ func echo() fake {
 		reload: func(context.Context, switcher.Actor) (control.ConfigStatus, error) {
 			return control.ConfigStatus{Path: "/c"}, nil
 		},
+		reserve: func(ctx context.Context, r control.ReserveRequest, _ switcher.Actor, tell func(any) error) error {
+			err := tell(control.Reservation{ID: "res", Generation: 7})
+			if err == nil {
+				err = tell(control.ReservationAsk{Abort: fmt.Sprintf("%+v", r)})
+			}
+			<-ctx.Done()
+			return err
+		},
+		reserveStep: func(_ context.Context, r control.ReserveStep) error {
+			if want := (control.ReserveStep{ID: "res", Step: "build", Text: "npm ci", Level: switcher.LevelWarn}); r != want {
+				return fmt.Errorf("got %+v", r)
+			}
+			return nil
+		},
+		reserveEnd: func(_ context.Context, r control.ReserveEnd) (switcher.Record, error) {
+			r.Record.ID = r.ID
+			return r.Record, nil
+		},
 	}
 }
 
 func TestClientAndServerAgreeOnEveryRoute(t *testing.T) {
-	const moved = "{To:%s Services:[backend] Force:true Reason:r Wait:1s Drain:-1ns}"
+	const moved = "{To:%s Services:[backend] Force:true Reason:r Wait:1s Drain:-1ns Bake:%s Within:res}"
 	const held = "{Services:[backend] Reason:r}"
 	want := map[control.Route]any{
 		control.RouteVersion:     control.Version{Version: "v1", API: 1},
 		control.RouteStatus:      control.Status{PID: 42},
 		control.RouteHistory:     []switcher.Record{{ID: "7"}},
 		control.RouteEvents:      switcher.Event{Seq: 42, Text: "x"},
-		control.RouteSwitch:      switcher.Record{ID: "op", Kind: switcher.KindSwitch, Reason: fmt.Sprintf(moved, "green")},
-		control.RouteRollback:    switcher.Record{ID: "op", Kind: switcher.KindRollback, Reason: fmt.Sprintf(moved, "")},
+		control.RouteSwitch:      switcher.Record{ID: "op", Kind: switcher.KindSwitch, Reason: fmt.Sprintf(moved, "green", "1m0s")},
+		control.RouteRollback:    switcher.Record{ID: "op", Kind: switcher.KindRollback, Reason: fmt.Sprintf(moved, "", "0s")},
 		control.RouteHold:        switcher.Record{ID: "op", Kind: switcher.KindHold, Reason: held},
 		control.RouteReleaseHold: switcher.Record{ID: "op", Kind: switcher.KindReleaseHold, Reason: held},
 		control.RouteAbort:       control.AbortResult{ID: "op-1", Kind: switcher.KindSwitch},
 		control.RouteReload:      control.ConfigStatus{Path: "/c"},
+		control.RouteReserve: []any{"res", uint64(7),
+			"{Kind:deploy Services:[backend] Reason:r Moves:[{Service:backend From:blue To:green FromRelease: ToRelease:r2}]}"},
+		control.RouteReserveStep: nil,
+		control.RouteReserveEnd:  switcher.Record{ID: "res", Outcome: switcher.Done, Warning: "w"},
 	}
 	w := serve(t, echo())
 	all := calls()

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -20,6 +21,9 @@ const (
 	maxReason       = 500 // bytes
 	defaultHistory  = 20
 	maxHistoryLimit = 10_000
+	maxBake         = 24 * time.Hour
+	maxStep         = 100 // bytes
+	maxText         = 4 << 10
 )
 
 // decode reads one strict JSON value: no unknown field, nothing behind it. An
@@ -52,6 +56,9 @@ func (r *SwitchRequest) validate() error {
 			return err
 		}
 	}
+	if r.Bake > maxBake {
+		return fmt.Errorf("%w: bake_ns is above %s", ErrBadRequest, maxBake)
+	}
 	if r.Wait < 0 {
 		return fmt.Errorf("%w: wait_ns is negative", ErrBadRequest)
 	}
@@ -60,18 +67,75 @@ func (r *SwitchRequest) validate() error {
 
 func (r *HoldRequest) validate() error { return validReason(r.Reason) }
 
-// validReason keeps out of the history what would harm the terminal of its
+func (r *ReserveRequest) validate() error {
+	if r.Kind != switcher.KindDeploy && r.Kind != switcher.KindRollback {
+		return fmt.Errorf("%w: a reservation is for a deploy or a rollback, not for %q", ErrBadRequest, printable(string(r.Kind), maxStep))
+	}
+	if err := validMoves(r.Moves); err != nil {
+		return err
+	}
+	return validReason(r.Reason)
+}
+
+func (r *ReserveStep) validate() error {
+	switch r.Level {
+	case "":
+		r.Level = switcher.LevelInfo
+	case switcher.LevelInfo, switcher.LevelWarn, switcher.LevelError:
+	default:
+		return fmt.Errorf("%w: level is %q", ErrBadRequest, printable(r.Level, maxStep))
+	}
+	if err := validText("step", r.Step, maxStep); err != nil {
+		return err
+	}
+	return validText("text", r.Text, maxText)
+}
+
+func (r *ReserveEnd) validate() error {
+	switch r.Record.Outcome {
+	case switcher.Done, switcher.Unchanged, switcher.Failed, switcher.Refused, switcher.Aborted, switcher.Interrupted:
+	default:
+		return fmt.Errorf("%w: outcome is %q", ErrBadRequest, printable(string(r.Record.Outcome), maxStep))
+	}
+	if err := validMoves(r.Record.Moves); err != nil {
+		return err
+	}
+	for name, text := range map[string]string{"error": r.Record.Error, "warning": r.Record.Warning} {
+		if err := validText(name, text, maxText); err != nil {
+			return err
+		}
+	}
+	return validReason(r.Record.Reason)
+}
+
+func validMoves(moves []switcher.Move) error {
+	for _, m := range moves {
+		if _, err := switcher.ParseSlot(string(m.To)); err != nil {
+			return err
+		}
+		for _, name := range []string{m.Service, m.FromRelease, m.ToRelease} {
+			if err := validText("name", name, maxReason); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func validReason(reason string) error { return validText("reason", reason, maxReason) }
+
+// validText keeps out of the history what would harm the terminal of its
 // reader.
-func validReason(reason string) error {
-	if len(reason) > maxReason {
-		return fmt.Errorf("%w: the reason is %d bytes long, at most %d are kept", ErrBadRequest, len(reason), maxReason)
+func validText(what, text string, limit int) error {
+	if len(text) > limit {
+		return fmt.Errorf("%w: the %s is %d bytes long, at most %d are kept", ErrBadRequest, what, len(text), limit)
 	}
-	if !utf8.ValidString(reason) {
-		return fmt.Errorf("%w: the reason is not UTF-8", ErrBadRequest)
+	if !utf8.ValidString(text) {
+		return fmt.Errorf("%w: the %s is not UTF-8", ErrBadRequest, what)
 	}
-	for _, r := range reason {
+	for _, r := range text {
 		if !unicode.IsPrint(r) {
-			return fmt.Errorf("%w: the reason contains %q; write it in one line of plain text", ErrBadRequest, r)
+			return fmt.Errorf("%w: the %s contains %q; write it in one line of plain text", ErrBadRequest, what, r)
 		}
 	}
 	return nil

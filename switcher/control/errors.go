@@ -78,6 +78,7 @@ type failure struct {
 func failures() []failure {
 	return []failure{
 		{switcher.ErrBusy, "busy", http.StatusConflict, ExitBusy},
+		{switcher.ErrNoReservation, "no-reservation", http.StatusConflict, ExitFailed},
 		{switcher.ErrUnhealthy, "unhealthy", http.StatusPreconditionFailed, ExitRefused},
 		{switcher.ErrUnknownService, "unknown-service", http.StatusNotFound, ExitUsage},
 		{switcher.ErrUnknownSlot, "unknown-slot", http.StatusBadRequest, ExitUsage},

@@ -126,6 +126,9 @@ type fake struct {
 	releaseHold func(context.Context, control.HoldRequest, switcher.Actor) (switcher.Record, error)
 	abort       func(context.Context, control.AbortRequest, switcher.Actor) (control.AbortResult, error)
 	reload      func(context.Context, switcher.Actor) (control.ConfigStatus, error)
+	reserve     func(context.Context, control.ReserveRequest, switcher.Actor, func(any) error) error
+	reserveStep func(context.Context, control.ReserveStep) error
+	reserveEnd  func(context.Context, control.ReserveEnd) (switcher.Record, error)
 }
 
 func (f fake) Status(ctx context.Context) control.Status {
@@ -190,6 +193,27 @@ func (f fake) Reload(ctx context.Context, by switcher.Actor) (control.ConfigStat
 		return control.ConfigStatus{}, nil
 	}
 	return f.reload(ctx, by)
+}
+
+func (f fake) Reserve(ctx context.Context, r control.ReserveRequest, by switcher.Actor, tell func(any) error) error {
+	if f.reserve == nil {
+		return nil
+	}
+	return f.reserve(ctx, r, by, tell)
+}
+
+func (f fake) StepReservation(ctx context.Context, r control.ReserveStep) error {
+	if f.reserveStep == nil {
+		return nil
+	}
+	return f.reserveStep(ctx, r)
+}
+
+func (f fake) EndReservation(ctx context.Context, r control.ReserveEnd) (switcher.Record, error) {
+	if f.reserveEnd == nil {
+		return switcher.Record{}, nil
+	}
+	return f.reserveEnd(ctx, r)
 }
 
 // world is a server on a real socket.

@@ -23,4 +23,10 @@ type Operations interface {
 	ReleaseHold(ctx context.Context, r HoldRequest, by switcher.Actor) (switcher.Record, error)
 	Abort(ctx context.Context, r AbortRequest, by switcher.Actor) (AbortResult, error)
 	Reload(ctx context.Context, by switcher.Actor) (ConfigStatus, error)
+	// Reserve keeps others out until ctx ends, tell fails or EndReservation was
+	// called. It calls tell with the Reservation at once and then with each
+	// ReservationAsk; an error before that is a refusal.
+	Reserve(ctx context.Context, r ReserveRequest, by switcher.Actor, tell func(any) error) error
+	StepReservation(ctx context.Context, r ReserveStep) error
+	EndReservation(ctx context.Context, r ReserveEnd) (switcher.Record, error)
 }

@@ -82,7 +82,13 @@ func Sample(generation uint64) switcher.State {
 	return switcher.State{
 		Generation: generation,
 		Services: map[string]switcher.ServiceState{
-			"backend": {Active: switcher.Blue, Previous: switcher.Green, Since: at(generation), Generation: generation, RolledBack: true},
+			"backend": {Active: switcher.Blue, Previous: switcher.Green, Since: at(generation), Generation: generation, RolledBack: true,
+				PreviousRelease: "20260304-abc", BadReleases: []switcher.BadRelease{{Release: "20260304-abc", Since: at(2), Reason: "5 % failed"}},
+				Bake: &switcher.Bake{
+					ID: "1mh3-k2d8-7fp", Plan: switcher.BakePlan{Time: time.Minute, MinRequests: 50, Errors: 1, Slowdown: 100, Slack: time.Second, Return: true},
+					Baseline:   switcher.Baseline{Slot: switcher.Green, Over: time.Hour, Requests: 9, Failed: 1, Timed: 8, P95: 3, P95Most: 4},
+					BakeResult: switcher.BakeResult{Verdict: switcher.BakeFailed, Text: "5 % failed", Since: at(1), Until: at(2), Returned: "1mh3-k2d8-7fq"},
+				}},
 			"frontend": {Active: switcher.Green, Since: at(0),
 				Held: &switcher.Held{Since: at(1), Reason: "データ移行 \u2028", Actor: actor}},
 		},

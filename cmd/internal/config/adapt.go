@@ -19,7 +19,8 @@ func (c *Config) HealthCheck(service string) health.Check {
 	}
 }
 
-// ProxyServices describes the services to the data path, sorted by name.
+// ProxyServices describes the services to the data path, sorted by name. Their
+// assets are the caller's to find.
 func (c *Config) ProxyServices() []proxy.Service {
 	var all []proxy.Service
 	for _, name := range c.names() {

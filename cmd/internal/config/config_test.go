@@ -128,7 +128,7 @@ func TestTheDataPathGetsEveryValue(t *testing.T) {
 	if len(services) != 1 {
 		t.Fatalf("services = %v", services)
 	}
-	noZeroField(t, services[0])
+	noZeroField(t, services[0], "Assets")
 	noZeroField(t, c.SwitcherServices()[0])
 	noZeroField(t, c.HealthCheck("backend"), "Header")
 	noZeroField(t, c.ProxySettings(), "AccessLog")

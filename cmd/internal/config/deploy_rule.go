@@ -10,16 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
-)
 
-// DeploySteps are the steps of a deploy, in their order: what deploy.hooks may
-// name.
-func DeploySteps() []string {
-	return []string{
-		"preflight", "fetch", "build", "point", "start", "gate", "smoke", "warm-up",
-		"switch", "drain", "bake", "confirm", "enable", "retire", "prune",
-	}
-}
+	"charactier-proxy/switcher/deploy"
+)
 
 var (
 	absolutePath = textRule(`an absolute path without .., or ""`, func(s string) error {
@@ -85,13 +78,13 @@ var (
 		}
 		return nil
 	})
-	hookLine = textRule(`"before STEP: COMMAND" or "after STEP: COMMAND"; the steps are `+strings.Join(DeploySteps(), ", "), func(s string) error {
+	hookLine = textRule(`"before STEP: COMMAND" or "after STEP: COMMAND"; the steps are `+strings.Join(deploy.StepNames(), ", "), func(s string) error {
 		when, command, _ := strings.Cut(s, ":")
 		word, step, _ := strings.Cut(when, " ")
 		switch {
 		case word != "before" && word != "after":
 			return fmt.Errorf("%q begins with neither before nor after", s)
-		case !slices.Contains(DeploySteps(), step):
+		case !slices.Contains(deploy.StepNames(), step):
 			return fmt.Errorf("%q is not a step", step)
 		case strings.TrimSpace(command) == "":
 			return fmt.Errorf("%q has no command", s)

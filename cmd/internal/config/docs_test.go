@@ -77,6 +77,25 @@ func TestTheExampleIsTheDefaultConfiguration(t *testing.T) {
 	}
 }
 
+func TestTheFrontendsExampleIsTakenWithoutAWarning(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(docs, "frontend.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```yaml\n")
+	yaml, _, _ := strings.Cut(rest, "```")
+	c, err := config.Parse("frontend.md", []byte(yaml))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := c.Services["frontend"]; len(c.Services) != 2 || f.Assets.Path != "/_next/static/" {
+		t.Errorf("it has %d services, assets %v", len(c.Services), f.Assets)
+	}
+	if w := c.Warnings(); len(w) != 0 {
+		t.Errorf("warnings: %v", w)
+	}
+}
+
 // comment breaks a text into lines of comments.
 func comment(text, indent string) string {
 	const width = 100

@@ -23,6 +23,10 @@ type binaries struct{ daemon, ctl string }
 var built binaries // set by TestMain and never changed
 
 func TestMain(m *testing.M) {
+	runAsProgram()
+	if part() != outside {
+		os.Exit(m.Run()) // it needs no programs
+	}
 	dir, err := os.MkdirTemp("", "charactier-proxy-e2e-")
 	if err == nil {
 		built, err = build(dir)

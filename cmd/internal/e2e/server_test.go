@@ -93,6 +93,7 @@ func shippedUnits(t *testing.T) map[string]string {
 	files := map[string]string{}
 	for folder, to := range map[string]string{
 		"charactier-*": "/etc/systemd/system", "sysusers.d/*": "/etc/sysusers.d", "tmpfiles.d/*": "/etc/tmpfiles.d",
+		"polkit-1/rules.d/*": "/etc/polkit-1/rules.d",
 	} {
 		paths, err := filepath.Glob(filepath.Join("../../../systemd/units", folder))
 		if err != nil || len(paths) == 0 {

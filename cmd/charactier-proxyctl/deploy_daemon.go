@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"charactier-proxy/switcher"
+	"charactier-proxy/switcher/control"
+	"charactier-proxy/switcher/deploy"
+)
+
+// deployDaemon is the daemon as a deploy sees it.
+type deployDaemon struct{ client *control.Client }
+
+// View asks the daemon for its status.
+func (d deployDaemon) View(ctx context.Context) (deploy.View, error) {
+	status, err := d.client.Status(ctx)
+	if err != nil {
+		return deploy.View{}, err
+	}
+	v := deploy.View{Services: map[string]deploy.ServiceView{}}
+	for _, s := range status.Services {
+		v.Services[s.Name] = serviceView(s)
+	}
+	return v, nil
+}
+
+func serviceView(s control.ServiceStatus) deploy.ServiceView {
+	v := deploy.ServiceView{Active: s.Active, Held: s.Held != nil, Bake: s.Bake, Bad: s.BadReleases, Slots: map[switcher.Slot]deploy.SlotView{}}
+	for _, slot := range s.Slots {
+		view := deploy.SlotView{
+			Healthy: slot.Health.State == healthy, Health: slot.Health.Error, InFlight: slot.InFlight, Streams: slot.Streams,
+		}
+		if slot.Role != nil {
+			view.Role, view.Wanted, view.RoleError = slot.Role.Told, slot.Role.Wanted, slot.Role.Error
+		}
+		v.Slots[slot.Name] = view
+	}
+	return v
+}
+
+// Reserve keeps others from moving traffic.
+func (d deployDaemon) Reserve(ctx context.Context, kind switcher.Kind, services []string, reason string) (deploy.Lease, error) {
+	// It lasts as long as the deploy, which must be able to undo after ctx.
+	r, err := d.client.Reserve(context.WithoutCancel(ctx), control.ReserveRequest{Kind: kind, Services: services, Reason: reason})
+	if err != nil {
+		return nil, err
+	}
+	return deployLease{r, d.client}, nil
+}
+
+type deployLease struct {
+	*control.Reservation
+	client *control.Client
+}
+
+func (l deployLease) ID() string { return l.Reservation.ID }
+
+func (l deployLease) Step(ctx context.Context, step, text string) error {
+	return l.Reservation.Step(ctx, step, text, "")
+}
+
+func (l deployLease) Move(ctx context.Context, kind switcher.Kind, services []string, bake time.Duration, reason string) (switcher.Record, error) {
+	move := l.client.Switch
+	if kind == switcher.KindRollback {
+		move = l.client.Rollback
+	}
+	return move(ctx, control.SwitchRequest{Services: services, Reason: reason, Drain: -1, Bake: bake, Within: l.Reservation.ID})
+}
+
+func (l deployLease) End(ctx context.Context, r switcher.Record) error {
+	_, err := l.Reservation.End(ctx, r)
+	return err
+}

@@ -1,0 +1,307 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"charactier-proxy/switcher/deploy"
+)
+
+// deployView shows a deploy while it runs. Its methods may be called by
+// several goroutines at once.
+type deployView interface {
+	report(r deploy.Report)
+	notef(format string, args ...any)
+	end()
+}
+
+func (e *env) newDeployView(f *deployFlags) deployView {
+	switch {
+	case f.json:
+		return &deployJSON{e: e}
+	case e.errTerminal:
+		v := &deployScreen{e: e, verbose: f.verbose, began: e.now(), stop: make(chan struct{})}
+		v.beat.Go(v.keepDrawing)
+		return v
+	}
+	return &deployLines{e: e, verbose: f.verbose}
+}
+
+// printLine prints one value on a line of its own.
+func (e *env) printLine(value any) error {
+	line, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("writing JSON: %w", err)
+	}
+	e.printf("%s\n", line)
+	return nil
+}
+
+// deployJSON prints every report as a line.
+type deployJSON struct {
+	e  *env
+	mu sync.Mutex
+}
+
+func (v *deployJSON) report(r deploy.Report) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	_ = v.e.printLine(r) // a report is always encodable
+}
+
+func (v *deployJSON) notef(format string, args ...any) {
+	v.report(deploy.Report{Time: v.e.now(), State: deploy.StateNote, Text: fmt.Sprintf(format, args...)})
+}
+
+func (v *deployJSON) end() {}
+
+// deployLines writes plain lines with their time, for logs and pipes.
+type deployLines struct {
+	e       *env
+	verbose bool
+	mu      sync.Mutex
+}
+
+func (v *deployLines) report(r deploy.Report) {
+	if text := reportText(v.e, r, v.verbose); text != "" {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		fmt.Fprintf(v.e.stderr, "%s  %s\n", r.Time.Local().Format(time.DateTime), text)
+	}
+}
+
+func (v *deployLines) notef(format string, args ...any) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.e.notef(format, args...)
+}
+
+func (v *deployLines) end() {}
+
+// reportText is a report in one line; empty where it says nothing new.
+func reportText(e *env, r deploy.Report, verbose bool) string {
+	what := r.Step
+	if r.Service != "" {
+		what += " " + clean(r.Service)
+	}
+	switch r.State {
+	case deploy.StateDone, deploy.StateUndone:
+		return fmt.Sprintf("%s: %s in %s", what, r.State, e.dur(r.Took))
+	case deploy.StateFailed, deploy.StateWarning:
+		return fmt.Sprintf("%s: %s: %s", what, r.State, clean(r.Text))
+	case deploy.StateNote:
+		return fmt.Sprintf("%s: %s", what, clean(r.Text))
+	case deploy.StateLine:
+		if verbose {
+			return fmt.Sprintf("%s| %s", what, clean(r.Text))
+		}
+		return ""
+	case deploy.StateSkipped:
+		return ""
+	}
+	if r.Total > 0 {
+		return "" // progress is for screens
+	}
+	return fmt.Sprintf("%s: %s", what, r.State)
+}
+
+const (
+	screenEvery = 100 * time.Millisecond
+	screenLines = 6 // of a command's output
+	barWidth    = 24
+)
+
+// deployScreen draws the list of steps over and over, with the last lines of
+// the output below the step that runs.
+type deployScreen struct {
+	e       *env
+	verbose bool
+	began   time.Time
+
+	mu     sync.Mutex
+	steps  []*screenStep
+	output []string
+	above  []string // to be printed for good before the next drawing
+	drawn  int
+	ended  bool
+
+	stop chan struct{}
+	beat sync.WaitGroup
+}
+
+// screenStep is one line of the list.
+type screenStep struct {
+	name        string
+	state       deploy.State
+	began       time.Time
+	took        time.Duration
+	notes       []string
+	done, total int64
+}
+
+func (v *deployScreen) report(r deploy.Report) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if r.State == deploy.StateLine {
+		v.addOutput(r)
+		return
+	}
+	if r.Step == "" {
+		v.above = append(v.above, reportText(v.e, r, true))
+		return
+	}
+	s := v.step(r)
+	switch r.State {
+	case deploy.StateNote, deploy.StateWarning:
+		s.notes = append(s.notes, clean(r.Text))
+		return
+	case deploy.StateFailed:
+		s.notes = append(s.notes, clean(r.Text))
+	case deploy.StateDoing:
+		s.done, s.total = r.Done, r.Total
+		if s.state == deploy.StateDoing {
+			return
+		}
+		v.output = nil
+	}
+	s.state, s.took = r.State, r.Took
+}
+
+// step is the line of a report's step, a new one if need be.
+func (v *deployScreen) step(r deploy.Report) *screenStep {
+	for _, s := range v.steps {
+		if s.name == r.Step {
+			return s
+		}
+	}
+	s := &screenStep{name: r.Step, began: r.Time}
+	v.steps = append(v.steps, s)
+	return s
+}
+
+func (v *deployScreen) addOutput(r deploy.Report) {
+	line := clean(r.Text)
+	if r.Service != "" {
+		line = clean(r.Service) + "| " + line
+	}
+	if v.verbose {
+		v.above = append(v.above, line)
+		return
+	}
+	v.output = append(v.output, line)
+	if len(v.output) > screenLines {
+		v.output = v.output[1:]
+	}
+}
+
+func (v *deployScreen) notef(format string, args ...any) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.above = append(v.above, program+": "+fmt.Sprintf(format, args...))
+}
+
+func (v *deployScreen) keepDrawing() {
+	tick := time.NewTicker(screenEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			v.draw()
+		case <-v.stop:
+			v.draw()
+			return
+		}
+	}
+}
+
+func (v *deployScreen) end() {
+	v.mu.Lock()
+	ended := v.ended
+	v.ended = true
+	v.mu.Unlock()
+	if !ended {
+		close(v.stop)
+		v.beat.Wait()
+	}
+}
+
+// draw writes over what it wrote last. Lines are cut, not wrapped, or the count
+// of what to write over would be wrong.
+func (v *deployScreen) draw() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var b strings.Builder
+	if v.drawn > 0 {
+		fmt.Fprintf(&b, "\x1b[%dA\r\x1b[J", v.drawn)
+	}
+	width := v.e.width()
+	for _, line := range v.above {
+		b.WriteString(line + "\n")
+	}
+	v.above = nil
+	lines := v.lines()
+	for _, line := range lines {
+		b.WriteString(cut(line, width-1, v.e.glyph("…", "~")) + "\n")
+	}
+	v.drawn = len(lines)
+	fmt.Fprint(v.e.stderr, b.String())
+}
+
+func (v *deployScreen) lines() []string {
+	var lines []string
+	for _, s := range v.steps {
+		lines = append(lines, v.stepLine(s))
+		for _, note := range s.notes {
+			lines = append(lines, "      "+v.e.errPaint(dim, note))
+		}
+		if s.state == deploy.StateDoing || s.state == deploy.StateFailed {
+			for _, line := range v.output {
+				lines = append(lines, "    "+v.e.errPaint(dim, v.e.glyph("│ ", "| ")+line))
+			}
+		}
+	}
+	return lines
+}
+
+func (v *deployScreen) stepLine(s *screenStep) string {
+	sign, colour, took := v.sign(s.state)
+	text := fmt.Sprintf("%s %-10s", v.e.errPaint(colour, sign), s.name)
+	switch {
+	case !took:
+		text += " " + string(s.state) + ", " + v.e.dur(v.e.now().Sub(s.began).Truncate(100*time.Millisecond))
+	case s.state == deploy.StateSkipped:
+		text += v.e.errPaint(dim, " nothing to do")
+	default:
+		text += " " + v.e.dur(s.took)
+	}
+	if s.state == deploy.StateDoing && s.total > 0 {
+		text += "  " + v.bar(s)
+	}
+	return text
+}
+
+// sign is a state's mark, its colour, and whether it is over.
+func (v *deployScreen) sign(s deploy.State) (mark string, colour style, over bool) {
+	switch s {
+	case deploy.StateDone:
+		return v.e.glyph("✓", "+"), green, true
+	case deploy.StateSkipped:
+		return v.e.glyph("·", "."), dim, true
+	case deploy.StateFailed:
+		return v.e.glyph("✗", "x"), red, true
+	case deploy.StateUndone:
+		return v.e.glyph("↩", "<"), yellow, true
+	case deploy.StateUndoing:
+		return v.e.glyph("↩", "<"), yellow, false
+	}
+	return v.e.glyph("→", ">"), blue, false
+}
+
+// bar shows how far a step is whose length is known.
+func (v *deployScreen) bar(s *screenStep) string {
+	full := int(barWidth * min(s.done, s.total) / s.total)
+	return "[" + strings.Repeat(v.e.glyph("━", "="), full) + strings.Repeat(" ", barWidth-full) + "]"
+}

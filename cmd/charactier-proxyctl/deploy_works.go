@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"os/user"
+	"slices"
+	"syscall"
+
+	"charactier-proxy/cmd/internal/config"
+	"charactier-proxy/cmd/internal/notify"
+	"charactier-proxy/switcher"
+	"charactier-proxy/switcher/deploy"
+	"charactier-proxy/switcher/deploy/release"
+	"charactier-proxy/systemd"
+)
+
+// works is what a deploy runs with.
+type works struct {
+	config   *config.Config
+	services []string // chosen
+	store    *deploy.Store
+	units    *systemd.Units
+	view     deployView
+	log      *deployLog
+	closers  []func() error
+}
+
+// openWorks reads the configuration and connects to whatever a deploy needs.
+func (e *env) openWorks(ctx context.Context, f *deployFlags) (_ *works, err error) {
+	if e.uid != 0 {
+		return nil, usagef("sudo "+program+" …", "this starts and stops units and writes releases: it must be run by root")
+	}
+	w := &works{}
+	defer func() {
+		if err != nil {
+			w.close()
+		}
+	}()
+	if w.config, err = e.loadConfig(); err != nil {
+		return nil, err
+	}
+	if w.services, err = w.choose(f.services); err != nil {
+		return nil, err
+	}
+	if w.units, err = systemd.ConnectUnits(ctx); err != nil {
+		return nil, err
+	}
+	w.onClose(w.units.Close)
+	w.view = e.newDeployView(f)
+	w.onClose(func() error { w.view.end(); return nil })
+	w.store, err = deploy.OpenStore(deploy.StoreOptions{
+		Root: w.config.Deploy.Root, Repository: w.config.Deploy.Repository, Run: deployUnits{w.units}.build,
+		Progress: func(line string) {
+			w.view.report(deploy.Report{Time: e.now(), Step: "fetch", State: deploy.StateLine, Text: line})
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	w.log = e.openDeployLog(w.config.Deploy.Log, w.config.Deploy.Root)
+	w.onClose(w.log.close)
+	return w, nil
+}
+
+// choose returns the named services, or all that have units and links.
+func (w *works) choose(named []string) ([]string, error) {
+	var all []string
+	for _, s := range w.config.DeployServices() {
+		blue, green := s.Slots[switcher.Blue], s.Slots[switcher.Green]
+		if blue.Unit != "" && blue.Link != "" && green.Unit != "" && green.Link != "" {
+			all = append(all, s.Name)
+		}
+	}
+	if len(named) == 0 {
+		if len(all) == 0 {
+			return nil, usagef("set services.NAME.slots.blue.unit and .link, and green's", "no service has units and links for both of its slots")
+		}
+		return all, nil
+	}
+	for _, name := range named {
+		if !slices.Contains(all, name) {
+			return nil, usagef("there is "+list(all), "%q is not a service with units and links for both of its slots", name)
+		}
+	}
+	return slices.Compact(slices.Sorted(slices.Values(named))), nil
+}
+
+func (w *works) onClose(do func() error) { w.closers = append(w.closers, do) }
+
+// close closes in reverse; what fails then is of no consequence any more.
+func (w *works) close() {
+	for _, do := range slices.Backward(w.closers) {
+		_ = do()
+	}
+	w.closers = nil
+}
+
+// options are those of the pipeline.
+func (w *works) options(e *env) deploy.Options {
+	d := w.config.Deploy
+	o := deploy.Options{
+		Root: d.Root, Services: w.config.DeployServices(), Keep: d.Keep, MinFree: uint64(d.MinFree),
+		Repository: d.Repository, Hooks: d.Hooks, HookTimeout: d.HookTimeout,
+		Daemon: deployDaemon{e.client()}, Units: deployUnits{w.units},
+		Releases: w.store, Probe: w.probe, Actor: e.actor(),
+		Report: func(r deploy.Report) { w.view.report(r); w.log.write(r) },
+	}
+	if e.canAsk {
+		o.Confirm = func(_ context.Context, question string) (bool, error) {
+			w.view.end()
+			return e.confirm(false, question) == nil, nil
+		}
+	}
+	return o
+}
+
+// actor is who runs this command.
+func (e *env) actor() switcher.Actor {
+	a := switcher.Actor{UID: uint32(e.uid), PID: int32(e.pid)}
+	if u, err := user.LookupId(fmt.Sprint(e.uid)); err == nil {
+		a.User = u.Username
+	}
+	if name := e.getenv("SUDO_USER"); name != "" && e.uid == 0 {
+		a.User = "root (sudo by " + name + ")"
+	}
+	return a
+}
+
+// probe asks a slot for its health as the daemon does.
+func (w *works) probe(ctx context.Context, s deploy.Service, slot switcher.Slot) (string, error) {
+	fields, err := w.config.HealthCheck(s.Name).Ask(ctx, s.Slots[slot].Address)
+	if err != nil || s.ReleaseHeader == "" {
+		return "", err
+	}
+	return fields.Get(s.ReleaseHeader), nil
+}
+
+// usedBy maps releases to the slots that lead to them.
+func (w *works) usedBy() map[string][]usedPlace {
+	used := map[string][]usedPlace{}
+	for _, s := range w.config.DeployServices() {
+		for _, slot := range []switcher.Slot{switcher.Blue, switcher.Green} {
+			if name := release.ReleaseOfLink(s.Slots[slot].Link); name != "" {
+				used[name] = append(used[name], usedPlace{s.Name, slot})
+			}
+		}
+	}
+	return used
+}
+
+// untilSignal returns a context that the first SIGINT, SIGTERM or SIGHUP ends.
+// Further ones change nothing: what is undone then must not be left half. A
+// terminal that is gone makes no writing to it fatal.
+func (e *env) untilSignal(ctx context.Context, w *works) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Ignore(syscall.SIGPIPE)
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case s := <-signals:
+				w.view.notef("%s: stopping; wait until it says where the traffic is", s)
+				cancel(fmt.Errorf("%s", s))
+			case <-done:
+				return
+			}
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		signal.Reset(syscall.SIGPIPE)
+		close(done)
+		cancel(nil)
+	}
+}
+
+// tellOutside tells the webhook how a deploy ended, where one is configured. That
+// it cannot be told is no failure of the deploy.
+func (w *works) tellOutside(e *env, r deploy.Result, err error) {
+	outcome := notify.Success
+	switch {
+	case err == nil && r.Outcome != switcher.Done, errors.Is(err, deploy.ErrDetached):
+		return
+	case errors.Is(err, deploy.ErrReturned):
+		outcome = notify.Return
+	case err != nil:
+		outcome = notify.Failure
+	}
+	d := w.config.Deploy
+	if d.Notify == "" || !slices.Contains(d.NotifyOn, string(outcome)) {
+		return
+	}
+	host, _ := os.Hostname() // without one the message says less
+	m := notify.Message{
+		Outcome: outcome, Deploy: r.ID, Release: r.Release, Revision: r.Revision, Subject: r.Subject,
+		Services: w.services, Host: host, By: e.actor().String(), Duration: r.Took, Where: e.whereNow(r, err),
+	}
+	if err != nil {
+		m.Error = err.Error()
+	}
+	if err := notify.Send(context.Background(), d.Notify, m); err != nil {
+		e.warnf("%v", err)
+	}
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"charactier-proxy/cmd/internal/config"
+	"charactier-proxy/cmd/internal/reconcile"
+	"charactier-proxy/switcher"
+	"charactier-proxy/switcher/control"
+	"charactier-proxy/systemd"
+)
+
+func newReconcileCmd(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "reconcile",
+		Short: "Make systemd agree with what is active",
+		Long: `Enables the active slot's unit and disables the standby's, starts the active one
+if it does not run, and stops a standby whose warm time is over. It says what it
+did, and nothing if there was nothing to do. charactier-proxy-reconcile.service
+runs it after each change and every minute.
+
+During an operation or a deploy it does nothing. If the daemon is not reachable,
+only what is enabled is brought up to date, by the state file: that is what the
+daemon will go by after a reboot too.`,
+		Args:   noArgs,
+		Hidden: true,
+		RunE:   func(cmd *cobra.Command, _ []string) error { return e.reconcile(cmd.Context()) },
+
+		DisableFlagsInUseLine: true,
+	}
+}
+
+// reconcileTime bounds one run: a unit may take long to start, and the next run
+// comes within a minute.
+const reconcileTime = 5 * time.Minute
+
+func (e *env) reconcile(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, reconcileTime)
+	defer cancel()
+	status, err := e.client().Status(ctx)
+	if errors.Is(err, control.ErrUnreachable) {
+		return errors.Join(err, e.reconcileOffline(ctx))
+	}
+	if err != nil || status.Reservation != nil || status.Operation != nil {
+		return err
+	}
+	cfg, err := e.loadConfig()
+	if err != nil {
+		return err
+	}
+	var services []reconcile.Service
+	for _, s := range status.Services {
+		services = append(services, reconcilable(s, cfg))
+	}
+	return e.runReconcile(ctx, services, &reconcile.Reconciler{
+		Look: func(ctx context.Context, service string) (reconcile.Service, error) {
+			return e.lookAgain(ctx, service, cfg)
+		},
+	})
+}
+
+// lookAgain is a service as the daemon has it now. While somebody does
+// something it is busy.
+func (e *env) lookAgain(ctx context.Context, name string, cfg *config.Config) (reconcile.Service, error) {
+	status, err := e.client().Status(ctx)
+	if err != nil {
+		return reconcile.Service{}, err
+	}
+	for _, s := range status.Services {
+		if s.Name == name {
+			service := reconcilable(s, cfg)
+			service.Standby.Busy = service.Standby.Busy || status.Operation != nil || status.Reservation != nil
+			return service, nil
+		}
+	}
+	return reconcile.Service{}, fmt.Errorf("the daemon has no service %s any more", name)
+}
+
+// reconcilable is what the daemon and the configuration say of a service. One
+// that the configuration does not know any more is warm for ever.
+func reconcilable(s control.ServiceStatus, cfg *config.Config) reconcile.Service {
+	r := reconcile.Service{
+		Name: s.Name, Since: s.Since, Held: s.Held != nil, Warm: -1,
+		Baking: s.Bake != nil && s.Bake.Verdict == switcher.Baking,
+	}
+	if c := cfg.Services[s.Name]; c != nil {
+		r.Warm = c.Warm
+	}
+	for _, slot := range s.Slots {
+		place := reconcile.Slot{Name: slot.Name, Unit: slot.Unit, Busy: slot.InFlight > 0 || slot.Streams > 0 || slot.Draining}
+		if slot.Name == s.Active {
+			r.Active = place
+		} else {
+			r.Standby = place
+		}
+	}
+	return r
+}
+
+func (e *env) runReconcile(ctx context.Context, services []reconcile.Service, r *reconcile.Reconciler) error {
+	units, err := systemd.ConnectUnits(ctx)
+	if err != nil {
+		return err
+	}
+	defer units.Close()
+	r.Units, r.Now = units, e.now
+	r.Say = func(sentence string) { e.printf("%s\n", clean(sentence)) }
+	return r.Run(ctx, services)
+}
+
+// reconcileOffline brings what is enabled up to date by the state file. It is
+// what the daemon decides by when it is back, so that a machine that reboots in
+// between starts the slot that will be active. A state that is doubtful is left
+// to the daemon.
+func (e *env) reconcileOffline(ctx context.Context) error {
+	state, err := switcher.ReadState(e.paths().StateDir)
+	if err != nil || state.Generation == 0 || state.Intent != nil || state.Note != "" {
+		return err
+	}
+	cfg, err := e.loadConfig()
+	if err != nil {
+		return err
+	}
+	var services []reconcile.Service
+	for _, name := range slices.Sorted(maps.Keys(cfg.Services)) {
+		if saved, ok := state.Services[name]; ok {
+			services = append(services, offlineService(cfg.Services[name], saved))
+		}
+	}
+	return e.runReconcile(ctx, services, &reconcile.Reconciler{EnableOnly: true})
+}
+
+func offlineService(cfg *config.Service, saved switcher.ServiceState) reconcile.Service {
+	slot := func(name switcher.Slot) reconcile.Slot {
+		return reconcile.Slot{Name: name, Unit: cfg.Slots[string(name)].Unit}
+	}
+	return reconcile.Service{Name: cfg.Name, Active: slot(saved.Active), Standby: slot(saved.Active.Other())}
+}

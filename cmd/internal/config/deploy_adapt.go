@@ -1,0 +1,49 @@
+package config
+
+import (
+	"strconv"
+	"strings"
+
+	"charactier-proxy/switcher"
+	"charactier-proxy/switcher/deploy"
+)
+
+// DeployServices describes the services to a deploy, sorted by name.
+func (c *Config) DeployServices() []deploy.Service {
+	var all []deploy.Service
+	for _, name := range c.names() {
+		all = append(all, c.Services[name].deployService())
+	}
+	return all
+}
+
+func (s *Service) deployService() deploy.Service {
+	d := deploy.Service{
+		Name: s.Name, Slots: map[switcher.Slot]deploy.Place{},
+
+		Directory: s.Build.Directory, Commands: s.Build.Commands, Environment: s.Build.Environment,
+		User: s.Build.User, Timeout: s.Build.Timeout, MemoryMax: uint64(s.Build.MemoryMax),
+		CPUWeight: uint64(s.Build.CPUWeight), IOWeight: uint64(s.Build.IOWeight), Reuse: s.Build.Reuse, Shared: s.Shared,
+
+		Tries: s.Gate.Tries, Interval: s.Gate.Interval, Identity: s.Gate.Identity,
+		ReleaseHeader: s.Gate.ReleaseHeader, WarmUp: s.Gate.WarmUp,
+
+		DrainTimeout: s.DrainTimeout, Warm: s.Warm,
+		RoleRequired: s.Role.Required, RoleTimeout: s.Role.Timeout,
+	}
+	for name, at := range s.Slots {
+		d.Slots[switcher.Slot(name)] = deploy.Place{Address: at.Address, Unit: at.Unit, Link: at.Link}
+	}
+	for _, line := range s.Gate.Smoke {
+		d.Smoke = append(d.Smoke, parseSmoke(line))
+	}
+	return d
+}
+
+// parseSmoke reads what [smokeLine] allowed.
+func parseSmoke(line string) deploy.Smoke {
+	path, rest, _ := strings.Cut(line, " ")
+	status, text, _ := strings.Cut(rest, " ")
+	code, _ := strconv.Atoi(status)
+	return deploy.Smoke{Path: path, Status: code, Text: text}
+}

@@ -1,0 +1,186 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"charactier-proxy/switcher"
+	"charactier-proxy/systemd"
+)
+
+// Units is what is needed of systemd.
+type Units interface {
+	State(ctx context.Context, unit string) (systemd.UnitState, error)
+	Start(ctx context.Context, unit string) error
+	Stop(ctx context.Context, unit string) error
+	Enable(ctx context.Context, units ...string) error
+	Disable(ctx context.Context, units ...string) error
+}
+
+// Service is one service as the daemon has it.
+type Service struct {
+	Name            string
+	Active, Standby Slot
+	Since           time.Time     // when Active became active
+	Warm            time.Duration // how long the standby goes on; negative: for ever
+	Held            bool          // somebody is at work on it
+	Baking          bool          // the traffic may be returned at any moment
+}
+
+// Slot is one slot of a service; without a unit it is left alone.
+type Slot struct {
+	Name switcher.Slot
+	Unit string
+	Busy bool // requests or streams are on it
+}
+
+// Reconciler holds what a run needs.
+type Reconciler struct {
+	Units Units
+	Now   func() time.Time
+	Say   func(sentence string) // once for each thing that was done or left
+	// Look asks the daemon for the service as it is now.
+	Look func(ctx context.Context, service string) (Service, error)
+	// EnableOnly leaves alone what runs: what the daemon knows is not known.
+	EnableOnly bool
+}
+
+// Run goes through all services. What fails for one does not keep the others
+// from being done.
+func (r *Reconciler) Run(ctx context.Context, services []Service) error {
+	var problems []error
+	for _, s := range services {
+		if err := r.service(ctx, s); err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", s.Name, err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func (r *Reconciler) service(ctx context.Context, s Service) error {
+	active, err := r.state(ctx, s.Active)
+	if err != nil {
+		return err
+	}
+	standby, err := r.state(ctx, s.Standby)
+	if err != nil {
+		return err
+	}
+	// In this order there is always one that is enabled, and one that runs.
+	err = errors.Join(r.enable(ctx, s, active), r.disable(ctx, s, standby))
+	if r.EnableOnly || s.Held {
+		return err
+	}
+	return errors.Join(err, r.start(ctx, s, active), r.stop(ctx, s, standby))
+}
+
+// state is that of the slot's unit; a unit that is not there is all empty.
+func (r *Reconciler) state(ctx context.Context, s Slot) (systemd.UnitState, error) {
+	if s.Unit == "" {
+		return systemd.UnitState{}, nil
+	}
+	state, err := r.Units.State(ctx, s.Unit)
+	if state.LoadState == "not-found" {
+		return systemd.UnitState{}, err
+	}
+	return state, err
+}
+
+func (r *Reconciler) sayf(format string, args ...any) { r.Say(fmt.Sprintf(format, args...)) }
+
+// enable makes a reboot start the active slot. A unit without [Install], or one
+// that somebody masked, was meant so.
+func (r *Reconciler) enable(ctx context.Context, s Service, state systemd.UnitState) error {
+	switch state.UnitFileState {
+	case "masked", "masked-runtime":
+		r.sayf("left %s masked, although %s is the active slot of %s: systemctl unmask %s", s.Active.Unit, s.Active.Name, s.Name, s.Active.Unit)
+	case "disabled", "enabled-runtime", "linked":
+		if err := r.Units.Enable(ctx, s.Active.Unit); err != nil {
+			return err
+		}
+		r.sayf("enabled %s: %s is the active slot of %s", s.Active.Unit, s.Active.Name, s.Name)
+	}
+	return nil
+}
+
+func (r *Reconciler) disable(ctx context.Context, s Service, state systemd.UnitState) error {
+	switch state.UnitFileState {
+	case "enabled", "enabled-runtime":
+		if err := r.Units.Disable(ctx, s.Standby.Unit); err != nil {
+			return err
+		}
+		r.sayf("disabled %s: %s is the standby of %s", s.Standby.Unit, s.Standby.Name, s.Name)
+	}
+	return nil
+}
+
+// start starts the active slot's unit if somebody stopped it, or nobody started
+// it. One that fails is systemd's to start again, and an operator's to mend.
+func (r *Reconciler) start(ctx context.Context, s Service, state systemd.UnitState) error {
+	unit := s.Active.Unit
+	switch {
+	case state.LoadState != "loaded":
+	case state.ActiveState == "failed":
+		r.sayf("left %s alone, although %s is the active slot of %s: it has failed (%s), see journalctl -u %s", unit, s.Active.Name, s.Name, state.Result, unit)
+	case state.SubState == "auto-restart", state.SubState == "auto-restart-queued":
+		r.sayf("left %s alone, although %s is the active slot of %s: it exits and is started again (%d restarts), see journalctl -u %s", unit, s.Active.Name, s.Name, state.NRestarts, unit)
+	case state.ActiveState == "inactive":
+		if err := r.Units.Start(ctx, unit); err != nil {
+			return err
+		}
+		r.sayf("started %s: %s is the active slot of %s, and it did not run", unit, s.Active.Name, s.Name)
+	}
+	return nil
+}
+
+// leastWarm is how long a standby runs that was started after the switch: by
+// somebody who is about to use it.
+const leastWarm = 10 * time.Minute
+
+// overdue is for how long the standby has run longer than its warm time;
+// negative if it has not.
+func (r *Reconciler) overdue(s Service, state systemd.UnitState) time.Duration {
+	from, warm := s.Since, s.Warm
+	if state.ActiveSince.After(from) {
+		from, warm = state.ActiveSince, max(warm, leastWarm)
+	}
+	return r.Now().Sub(from) - warm
+}
+
+// stop ends a standby that nobody needs any more.
+func (r *Reconciler) stop(ctx context.Context, s Service, state systemd.UnitState) error {
+	if state.ActiveState != "active" || s.Warm < 0 || s.Busy() || r.overdue(s, state) < 0 {
+		return nil
+	}
+	now, err := r.Look(ctx, s.Name)
+	if err != nil {
+		return err
+	}
+	if now.Standby.Name != s.Standby.Name || now.Busy() || now.Held {
+		return nil // it is about to be used, or was just switched to
+	}
+	if err := r.Units.Stop(ctx, s.Standby.Unit); err != nil {
+		return err
+	}
+	r.sayf("stopped %s: %s is the standby of %s, and its warm time of %v is over", s.Standby.Unit, s.Standby.Name, s.Name, s.Warm)
+	return r.regret(ctx, s)
+}
+
+// Busy says that the standby may be needed the next moment.
+func (s Service) Busy() bool { return s.Standby.Busy || s.Baking }
+
+// regret starts a unit again that became the active slot's while it was being
+// stopped.
+func (r *Reconciler) regret(ctx context.Context, s Service) error {
+	now, err := r.Look(ctx, s.Name)
+	if err != nil || now.Active.Name != s.Standby.Name {
+		return err
+	}
+	if err := r.Units.Start(ctx, now.Active.Unit); err != nil {
+		return err
+	}
+	r.sayf("started %s again: a switch to %s came while it was being stopped", now.Active.Unit, now.Active.Name)
+	return nil
+}

@@ -1,0 +1,249 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"charactier-proxy/switcher"
+	"charactier-proxy/systemd"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+
+// fakeUnits is systemd: what is asked of it comes about at once.
+type fakeUnits struct {
+	states map[string]systemd.UnitState
+	did    []string
+	err    error        // of whatever changes something
+	onStop func(string) // while it stops
+}
+
+func (u *fakeUnits) State(_ context.Context, unit string) (systemd.UnitState, error) {
+	s, ok := u.states[unit]
+	if !ok {
+		s.LoadState = "not-found"
+	}
+	return s, nil
+}
+
+func (u *fakeUnits) change(what, unit string, change func(*systemd.UnitState)) error {
+	if u.err != nil {
+		return u.err
+	}
+	u.did = append(u.did, what+" "+unit)
+	s := u.states[unit]
+	change(&s)
+	u.states[unit] = s
+	return nil
+}
+
+func (u *fakeUnits) Start(_ context.Context, unit string) error {
+	return u.change("start", unit, func(s *systemd.UnitState) { s.ActiveState, s.ActiveSince = "active", noon })
+}
+
+func (u *fakeUnits) Stop(_ context.Context, unit string) error {
+	if u.onStop != nil {
+		u.onStop(unit)
+	}
+	return u.change("stop", unit, func(s *systemd.UnitState) { s.ActiveState = "inactive" })
+}
+
+func (u *fakeUnits) Enable(_ context.Context, units ...string) error {
+	return u.change("enable", units[0], func(s *systemd.UnitState) { s.UnitFileState = "enabled" })
+}
+
+func (u *fakeUnits) Disable(_ context.Context, units ...string) error {
+	return u.change("disable", units[0], func(s *systemd.UnitState) { s.UnitFileState = "disabled" })
+}
+
+// world is one service after a switch to green an hour ago: blue is still
+// enabled and runs.
+type world struct {
+	units   *fakeUnits
+	service Service
+	// later is the service as it is when it is looked at again.
+	later *Service
+	said  []string
+	r     *Reconciler
+}
+
+func newWorld() *world {
+	w := &world{
+		units: &fakeUnits{states: map[string]systemd.UnitState{
+			"b.service": {LoadState: "loaded", ActiveState: "active", UnitFileState: "enabled", ActiveSince: noon.Add(-48 * time.Hour)},
+			"g.service": {LoadState: "loaded", ActiveState: "active", UnitFileState: "disabled", ActiveSince: noon.Add(-61 * time.Minute)},
+		}},
+		service: Service{
+			Name: "backend", Active: Slot{Name: switcher.Green, Unit: "g.service"}, Standby: Slot{Name: switcher.Blue, Unit: "b.service"},
+			Since: noon.Add(-time.Hour), Warm: 10 * time.Minute,
+		},
+	}
+	w.r = &Reconciler{
+		Units: w.units, Now: func() time.Time { return noon }, Say: func(s string) { w.said = append(w.said, s) },
+		Look: func(context.Context, string) (Service, error) {
+			if w.later != nil {
+				return *w.later, nil
+			}
+			return w.service, nil
+		},
+	}
+	return w
+}
+
+func (w *world) run(t *testing.T) { t.Helper(); w.try(t, nil) }
+
+func (w *world) try(t *testing.T, want error) {
+	t.Helper()
+	if err := w.r.Run(t.Context(), []Service{w.service}); !errors.Is(err, want) {
+		t.Errorf("the error is %v, want %v", err, want)
+	}
+}
+
+func (w *world) set(unit string, change func(*systemd.UnitState)) {
+	s := w.units.states[unit]
+	change(&s)
+	w.units.states[unit] = s
+}
+
+func (w *world) expect(t *testing.T, did ...string) {
+	t.Helper()
+	if diff := cmp.Diff(did, w.units.did); diff != "" {
+		t.Errorf("done (-want +got):\n%s", diff)
+	}
+}
+
+func TestSystemdComesToAgreeAndThenThereIsNothingToDo(t *testing.T) {
+	w := newWorld()
+	w.run(t)
+	all := []string{"enable g.service", "disable b.service", "stop b.service"}
+	w.expect(t, all...)
+	want := []string{
+		"enabled g.service: green is the active slot of backend",
+		"disabled b.service: blue is the standby of backend",
+		"stopped b.service: blue is the standby of backend, and its warm time of 10m0s is over",
+	}
+	if diff := cmp.Diff(want, w.said); diff != "" {
+		t.Errorf("said (-want +got):\n%s", diff)
+	}
+	w.run(t)
+	w.expect(t, all...)
+	if len(w.said) != len(want) {
+		t.Errorf("with nothing to do it said %q", w.said[len(want):])
+	}
+}
+
+func TestAStandbyIsNotStoppedWhile(t *testing.T) {
+	for name, reason := range map[string]func(*world){
+		"it is warm":               func(w *world) { w.service.Since = noon.Add(-9 * time.Minute) },
+		"requests are on it":       func(w *world) { w.service.Standby.Busy = true },
+		"a bake runs":              func(w *world) { w.service.Baking = true },
+		"the service is held":      func(w *world) { w.service.Held = true },
+		"its warm time has no end": func(w *world) { w.service.Warm = -1 },
+		"somebody started it after": func(w *world) {
+			w.set("b.service", func(s *systemd.UnitState) { s.ActiveSince = noon.Add(-9 * time.Minute) })
+		},
+		"somebody started it, and it is 0": func(w *world) {
+			w.service.Warm = 0
+			w.set("b.service", func(s *systemd.UnitState) { s.ActiveSince = noon.Add(-time.Minute) })
+		},
+		"it just became busy":                 func(w *world) { l := w.service; l.Standby.Busy = true; w.later = &l },
+		"it was just switched to":             func(w *world) { l := w.service; l.Active, l.Standby = l.Standby, l.Active; w.later = &l },
+		"it is just starting":                 func(w *world) { w.set("b.service", func(s *systemd.UnitState) { s.ActiveState = "activating" }) },
+		"only what is enabled may be touched": func(w *world) { w.r.EnableOnly = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			reason(w)
+			w.run(t)
+			w.expect(t, "enable g.service", "disable b.service")
+		})
+	}
+}
+
+func TestASwitchThatSlipsInIsGivenItsUnitBack(t *testing.T) {
+	w := newWorld()
+	w.units.onStop = func(string) { l := w.service; l.Active, l.Standby = l.Standby, l.Active; w.later = &l }
+	w.run(t)
+	w.expect(t, "enable g.service", "disable b.service", "stop b.service", "start b.service")
+	if last := w.said[len(w.said)-1]; !strings.Contains(last, "started b.service again") {
+		t.Errorf("it said %q", last)
+	}
+}
+
+func TestTheActiveSlotIsStartedUnlessItFails(t *testing.T) {
+	for name, c := range map[string]struct {
+		state func(*systemd.UnitState)
+		did   []string
+		says  string
+	}{
+		"stopped":    {func(s *systemd.UnitState) { s.ActiveState = "inactive" }, []string{"start g.service"}, "started g.service"},
+		"failed":     {func(s *systemd.UnitState) { s.ActiveState, s.Result = "failed", "exit-code" }, nil, "it has failed (exit-code)"},
+		"restarting": {func(s *systemd.UnitState) { s.ActiveState, s.SubState, s.NRestarts = "activating", "auto-restart", 3 }, nil, "3 restarts"},
+		"stopping":   {func(s *systemd.UnitState) { s.ActiveState = "deactivating" }, nil, ""},
+		"masked": {func(s *systemd.UnitState) {
+			s.LoadState, s.UnitFileState, s.ActiveState = "masked", "masked", "inactive"
+		}, nil, "left g.service masked"},
+		"static": {func(s *systemd.UnitState) { s.UnitFileState = "static" }, nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			w.set("g.service", func(s *systemd.UnitState) { s.UnitFileState = "enabled" })
+			w.set("b.service", func(s *systemd.UnitState) { s.ActiveState, s.UnitFileState = "inactive", "disabled" })
+			w.set("g.service", c.state)
+			w.run(t)
+			w.expect(t, c.did...)
+			if said := strings.Join(w.said, "\n"); !strings.Contains(said, c.says) || c.says == "" && said != "" {
+				t.Errorf("it said %q", said)
+			}
+		})
+	}
+}
+
+func TestAHeldServiceIsSomebodysWork(t *testing.T) {
+	w := newWorld()
+	w.service.Held = true
+	w.set("g.service", func(s *systemd.UnitState) { s.ActiveState, s.UnitFileState = "inactive", "enabled" })
+	w.run(t)
+	w.expect(t, "disable b.service")
+}
+
+func TestWhatHasNoUnitIsLeftAlone(t *testing.T) {
+	for _, unit := range []string{"", "nowhere.service"} {
+		w := newWorld()
+		w.service.Active.Unit, w.service.Standby.Unit = unit, unit
+		w.run(t)
+		w.expect(t)
+		if len(w.said) > 0 {
+			t.Errorf("it said %q", w.said)
+		}
+	}
+}
+
+func TestOneServicesFailureKeepsNoOtherFromBeingDone(t *testing.T) {
+	w := newWorld()
+	broken := errors.New("access denied")
+	w.units.err = broken
+	w.try(t, broken)
+	if len(w.said) > 0 {
+		t.Errorf("it said what was not done: %q", w.said)
+	}
+	other := w.service
+	other.Name = "frontend"
+	w.r.Look = func(context.Context, string) (Service, error) { return Service{}, broken }
+	w.units.err = nil
+	if err := w.r.Run(t.Context(), []Service{w.service, other}); !errors.Is(err, broken) || !strings.Contains(err.Error(), "frontend: ") {
+		t.Errorf("the error is %v", err)
+	}
+	if slices.Contains(w.units.did, "stop b.service") {
+		t.Error("a standby was stopped although the daemon did not answer again")
+	}
+}

@@ -1,0 +1,127 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"charactier-proxy/switcher"
+)
+
+// backward undoes every step that may have changed something, the newest
+// first. One that cannot be undone ends it: what lies before it may be what
+// traffic stands on.
+func (d *deploy) backward(cause error) (Result, error) {
+	// Whoever wanted to leave must wait for this.
+	ctx := context.Background()
+	for _, s := range slices.Backward(d.steps()) {
+		if !d.story.touched(s.name) || s.undo == nil {
+			continue
+		}
+		if err := d.takeBack(ctx, s); err != nil {
+			return d.stuck(cause, s, err)
+		}
+	}
+	if d.facts().Returned {
+		cause = fmt.Errorf("%w: %w", ErrReturned, cause)
+	}
+	return d.end(cause, cause)
+}
+
+func (d *deploy) takeBack(ctx context.Context, s step) error {
+	began := time.Now()
+	d.report(Report{Step: s.name, State: StateUndoing})
+	if err := d.note(phaseUndoing, s.name); err != nil {
+		return err
+	}
+	d.lease.step(ctx, "undoing "+s.name)
+	if err := s.undo(ctx); err != nil {
+		return fmt.Errorf("undoing %s: %w", s.name, err)
+	}
+	d.report(Report{Step: s.name, State: StateUndone, Took: time.Since(began)})
+	return d.note(phaseUndone, s.name)
+}
+
+// stuck leaves the journal open, so that the next command tries again.
+func (d *deploy) stuck(cause error, s step, err error) (Result, error) {
+	d.report(Report{Step: s.name, State: StateFailed, Text: err.Error()})
+	both := fmt.Errorf("%w: %w; after %w", ErrStuck, err, cause)
+	return d.result(switcher.Failed), hint(both, "mend that, then charactier-proxyctl abort undoes the rest, or charactier-proxyctl deploy --resume goes on")
+}
+
+// detach leaves a deploy whose traffic has moved to be finished later.
+func (d *deploy) detach(s step, err error) (Result, error) {
+	d.report(Report{Step: s.name, State: StateNote, Text: "left unfinished: " + d.places()})
+	var h interface{ Hint() string }
+	if errors.As(err, &h) {
+		return d.result(switcher.Interrupted), err
+	}
+	return d.result(switcher.Interrupted), hint(fmt.Errorf("%w: traffic has moved, %s", err, d.places()),
+		"charactier-proxyctl deploy --resume finishes it, charactier-proxyctl rollback returns the traffic")
+}
+
+// end writes the last line and has the history say how it ended. failure is
+// nil where the deploy ended as it should; err is for the caller.
+func (d *deploy) end(failure, err error) (Result, error) {
+	r := d.result(outcomeOf(failure, err))
+	rec := switcher.Record{
+		Kind: d.request().Kind, Outcome: r.Outcome, Moves: r.Moves, Services: d.request().Services,
+		Reason: d.request().Reason, Warning: strings.Join(r.Warnings, "; "),
+	}
+	if err != nil && !errors.Is(err, errUnchanged) {
+		rec.Error = err.Error()
+	}
+	if d.lease != nil {
+		d.tellEnd(rec)
+	}
+	// Without this line the deploy would be found unfinished, and looked through
+	// once more: that is all.
+	if werr := d.journal.write(entry{Phase: phaseEnd, Outcome: r.Outcome, Record: &rec, Error: rec.Error}); werr != nil {
+		d.warn("", werr)
+	}
+	if errors.Is(err, errUnchanged) {
+		err = nil
+	}
+	return r, err
+}
+
+func (d *deploy) tellEnd(rec switcher.Record) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	err := d.lease.with(ctx, func(l Lease) error { return l.End(ctx, rec) })
+	if err != nil {
+		d.warn("", fmt.Errorf("the history does not say how the deploy ended: %w", err))
+	}
+}
+
+func outcomeOf(failure, err error) switcher.Outcome {
+	switch {
+	case errors.Is(err, errUnchanged):
+		return switcher.Unchanged
+	case failure == nil && err == nil:
+		return switcher.Done
+	case errors.Is(failure, ErrReturned):
+		return switcher.Returned
+	case errors.Is(err, switcher.ErrAborted):
+		return switcher.Aborted
+	case errors.Is(err, ErrUnhealthy), errors.Is(err, ErrBadRelease), errors.Is(err, ErrDraining), errors.Is(err, switcher.ErrBusy):
+		return switcher.Refused
+	}
+	return switcher.Failed
+}
+
+func (d *deploy) result(o switcher.Outcome) Result {
+	f := d.facts()
+	took := time.Since(d.began)
+	r := Result{
+		ID: d.story.id, Outcome: o, Release: f.Origin.Release, Revision: f.Origin.Revision, Subject: f.Origin.Subject,
+		Bake: d.bake, Warnings: d.warnings, Returned: f.Returned, Took: took, Own: d.own(took), Log: d.journal.dir,
+	}
+	if o != switcher.Unchanged {
+		r.Moves = f.moves(d.request().Services)
+	}
+	return r
+}

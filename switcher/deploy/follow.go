@@ -1,0 +1,76 @@
+package deploy
+
+import (
+	"bufio"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+const followEvery = 50 * time.Millisecond
+
+// followFile gives say what is appended to a file from now on, line by line,
+// until the function that it returns is called; that one gives it the rest.
+func followFile(path string, say func(string)) (stop func()) {
+	var from int64
+	if info, err := os.Stat(path); err == nil {
+		from = info.Size()
+	}
+	done := make(chan struct{})
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		f := &follower{path: path, offset: from, say: say}
+		tick := time.NewTicker(followEvery)
+		defer tick.Stop()
+		for {
+			f.read()
+			select {
+			case <-tick.C:
+			case <-done:
+				f.read()
+				f.flush()
+				return
+			}
+		}
+	})
+	return func() { close(done); reading.Wait() }
+}
+
+// follower remembers how far a file was read. What cannot be read is left to
+// the file: it is there for whoever looks.
+type follower struct {
+	path    string
+	offset  int64
+	partial strings.Builder // a line without its end
+	say     func(string)
+}
+
+func (f *follower) read() {
+	file, err := os.Open(f.path)
+	if err != nil {
+		return
+	}
+	defer file.Close()
+	if _, err := file.Seek(f.offset, io.SeekStart); err != nil {
+		return
+	}
+	lines := bufio.NewReader(file)
+	for {
+		text, err := lines.ReadString('\n')
+		f.offset += int64(len(text))
+		f.partial.WriteString(text)
+		if err != nil {
+			return
+		}
+		f.flush()
+	}
+}
+
+func (f *follower) flush() {
+	if line := strings.TrimRight(f.partial.String(), "\r\n"); line != "" {
+		f.say(line)
+	}
+	f.partial.Reset()
+}

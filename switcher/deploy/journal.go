@@ -1,0 +1,238 @@
+package deploy
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"charactier-proxy/switcher"
+)
+
+// phase is where a step is, or the whole deploy.
+type phase string
+
+const (
+	phaseBegin   phase = "begin" // of the deploy
+	phaseDoing   phase = "doing"
+	phaseDone    phase = "done"
+	phaseFailed  phase = "failed"
+	phaseUndoing phase = "undoing"
+	phaseUndone  phase = "undone"
+	phaseEnd     phase = "end" // of the deploy
+)
+
+// entry is one line of a journal. What happens after it has happened only once
+// it is on disk.
+type entry struct {
+	Time    time.Time        `json:"time"`
+	Phase   phase            `json:"phase"`
+	Step    string           `json:"step,omitempty"`
+	Error   string           `json:"error,omitempty"`
+	Request *Request         `json:"request,omitempty"` // with begin
+	By      *switcher.Actor  `json:"by,omitempty"`      // with begin
+	Facts   *facts           `json:"facts,omitempty"`   // with doing and done
+	Outcome switcher.Outcome `json:"outcome,omitempty"` // with end
+	Record  *switcher.Record `json:"record,omitempty"`  // with end
+}
+
+// journalName is the journal's file in a deploy's directory.
+const journalName = "journal.jsonl"
+
+// journal is the record of one deploy.
+type journal struct {
+	dir  string // its own, with the logs beside
+	id   string
+	file *os.File
+}
+
+// createJournal makes a new deploy's directory and its first line.
+func createJournal(deploys, id string, first entry) (*journal, error) {
+	dir := filepath.Join(deploys, id)
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("making the journal's directory: %w", err)
+	}
+	j, err := openJournal(deploys, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(syncDir(deploys), syncDir(dir), j.write(first)); err != nil {
+		return nil, errors.Join(err, j.close())
+	}
+	return j, nil
+}
+
+// openJournal opens one to be gone on with.
+func openJournal(deploys, id string) (*journal, error) {
+	dir := filepath.Join(deploys, id)
+	f, err := os.OpenFile(filepath.Join(dir, journalName), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("opening the journal: %w", err)
+	}
+	j := &journal{dir: dir, id: id, file: f}
+	return j, j.endLine()
+}
+
+// endLine ends a line that a crash cut short, so that the next one stands alone.
+func (j *journal) endLine() error {
+	info, err := j.file.Stat()
+	if err != nil || info.Size() == 0 {
+		return err
+	}
+	last := make([]byte, 1)
+	if _, err := j.file.ReadAt(last, info.Size()-1); err != nil || last[0] == '\n' {
+		return err
+	}
+	_, err = j.file.WriteString("\n")
+	return err
+}
+
+// write appends a line and returns once it is on disk.
+func (j *journal) write(e entry) error {
+	e.Time = time.Now().UTC()
+	line, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("encoding a line of the journal: %w", err)
+	}
+	if _, err := j.file.Write(append(line, '\n')); err != nil {
+		return fmt.Errorf("writing the journal: %w", err)
+	}
+	if err := j.file.Sync(); err != nil {
+		return fmt.Errorf("writing the journal to disk: %w", err)
+	}
+	return nil
+}
+
+func (j *journal) close() error { return j.file.Close() }
+
+// story is what a journal tells.
+type story struct {
+	id      string
+	request Request
+	by      switcher.Actor
+	begun   time.Time
+	facts   facts
+	// last is the newest line about each step; order is that of the first lines.
+	last  map[string]phase
+	order []string
+	ended bool
+}
+
+// readStory reads a journal. Lines that a crash cut short say nothing.
+func readStory(deploys, id string) (story, error) {
+	data, err := os.ReadFile(filepath.Join(deploys, id, journalName))
+	if err != nil {
+		return story{}, fmt.Errorf("reading the journal: %w", err)
+	}
+	s := story{id: id, last: map[string]phase{}}
+	for line := range bytes.Lines(data) {
+		var e entry
+		if json.Unmarshal(line, &e) != nil {
+			continue
+		}
+		s.take(e)
+	}
+	return s, nil
+}
+
+func (s *story) take(e entry) {
+	if e.Facts != nil {
+		s.facts = *e.Facts
+	}
+	switch e.Phase {
+	case phaseBegin:
+		s.begun = e.Time
+		if e.Request != nil {
+			s.request = *e.Request
+		}
+		if e.By != nil {
+			s.by = *e.By
+		}
+	case phaseEnd:
+		s.ended = true
+	default:
+		if _, known := s.last[e.Step]; !known {
+			s.order = append(s.order, e.Step)
+		}
+		s.last[e.Step] = e.Phase
+	}
+}
+
+// at is the step that the deploy was in, for people.
+func (s *story) at() string {
+	if len(s.order) == 0 {
+		return "its beginning"
+	}
+	step := s.order[len(s.order)-1]
+	return fmt.Sprintf("%s (%s)", step, s.last[step])
+}
+
+// begun reports whether a step may have changed something.
+func (s *story) touched(step string) bool {
+	p, known := s.last[step]
+	return known && p != phaseUndone
+}
+
+// unfinished returns the story of the newest deploy that has no end.
+func unfinished(deploys string) (*story, error) {
+	ids, err := deployIDs(deploys)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range slices.Backward(ids) {
+		s, err := readStory(deploys, id)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !s.ended && !s.begun.IsZero() {
+			return &s, nil
+		}
+	}
+	return nil, nil
+}
+
+// keepDeploys is how many deploys' directories are kept.
+const keepDeploys = 50
+
+// deployIDs lists the deploys, oldest first.
+func deployIDs(deploys string) ([]string, error) {
+	entries, err := os.ReadDir(deploys)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listing the deploys: %w", err)
+	}
+	var ids []string
+	for _, e := range entries {
+		if e.IsDir() {
+			ids = append(ids, e.Name())
+		}
+	}
+	return ids, nil
+}
+
+// forgetDeploys removes the oldest ones beyond keepDeploys.
+func forgetDeploys(deploys string) error {
+	ids, err := deployIDs(deploys)
+	for i := 0; err == nil && i < len(ids)-keepDeploys; i++ {
+		err = os.RemoveAll(filepath.Join(deploys, ids[i]))
+	}
+	return err
+}
+
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}

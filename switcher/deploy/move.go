@@ -1,0 +1,282 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"charactier-proxy/switcher"
+)
+
+// lookEvery is how often the daemon is asked how a drain or a bake stands.
+const lookEvery = 100 * time.Millisecond
+
+// move is the switch: one instant for all services.
+func (d *deploy) move(ctx context.Context) error {
+	v, err := d.view(ctx)
+	if err != nil {
+		return err
+	}
+	at, err := d.whereIs(v)
+	if err != nil {
+		return err
+	}
+	if at == onOld {
+		if err := d.moveNow(ctx); err != nil {
+			return err
+		}
+	}
+	return d.awaitRoles(ctx)
+}
+
+func (d *deploy) moveNow(ctx context.Context) error {
+	r := d.request()
+	kind := switcher.KindSwitch
+	if r.Kind == switcher.KindRollback {
+		kind = switcher.KindRollback
+	}
+	rec, err := d.ask(ctx, kind, r.Bake, d.reason())
+	if kind == switcher.KindRollback && errors.Is(err, switcher.ErrNothingToRollBack) {
+		// A kept release was named: there is a place to go to, whatever came before.
+		rec, err = d.ask(ctx, switcher.KindSwitch, r.Bake, d.reason())
+	}
+	if err != nil {
+		return d.movedAfterAll(ctx, err)
+	}
+	d.facts().Switched = rec.ID
+	d.say("switch", "", "traffic moved in %s: %s", rec.Swap.Round(time.Microsecond), d.places())
+	return nil
+}
+
+// ask has the daemon move the services.
+func (d *deploy) ask(ctx context.Context, kind switcher.Kind, bake time.Duration, reason string) (rec switcher.Record, err error) {
+	err = d.lease.with(ctx, func(l Lease) error {
+		rec, err = l.Move(ctx, kind, d.request().Services, bake, reason)
+		return err
+	})
+	return rec, err
+}
+
+// movedAfterAll asks where traffic is when the answer to the switch is an error:
+// one that was lost on its way says nothing.
+func (d *deploy) movedAfterAll(ctx context.Context, cause error) error {
+	if errors.Is(cause, switcher.ErrUnhealthy) {
+		return fmt.Errorf("%w: %w", ErrUnhealthy, cause)
+	}
+	v, err := d.view(context.WithoutCancel(ctx))
+	if err != nil {
+		return fmt.Errorf("%w; asking where traffic is: %w", cause, err)
+	}
+	if at, err := d.whereIs(v); err != nil || at == onOld {
+		return errors.Join(cause, err)
+	}
+	return nil
+}
+
+// reason is what the history says of the switch.
+func (d *deploy) reason() string {
+	text := fmt.Sprintf("%s %s, release %s", d.request().Kind, d.story.id, d.facts().Origin.Release)
+	if why := d.request().Reason; why != "" {
+		text += ": " + why
+	}
+	return text
+}
+
+// places is "backend on green, frontend on blue": where the deploy wants it.
+func (d *deploy) places() string {
+	var parts []string
+	for _, s := range d.services {
+		parts = append(parts, fmt.Sprintf("%s on %s", s.Name, d.facts().Places[s.Name].New))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// awaitRoles waits until the new slots took their role, where they must.
+func (d *deploy) awaitRoles(ctx context.Context) error {
+	defer d.waiting()()
+	return d.each(func(s Service, p *place) error {
+		if !s.RoleRequired {
+			return nil
+		}
+		// The old slot is told first and may be silent as long; then the new one,
+		// and once more.
+		deadline := time.Now().Add(3 * s.RoleTimeout)
+		for {
+			slot, err := d.slot(ctx, s, p.New)
+			if err != nil {
+				return err
+			}
+			if slot.Role == slot.Wanted {
+				return nil
+			}
+			if time.Now().After(deadline) {
+				return fmt.Errorf("%w: %s of %s did not take the role %s: %s", ErrUnhealthy, p.New, s.Name, slot.Wanted, slot.RoleError)
+			}
+			if err := sleep(ctx, lookEvery/2); err != nil {
+				return d.left(ctx)
+			}
+		}
+	})
+}
+
+func (d *deploy) slot(ctx context.Context, s Service, name switcher.Slot) (SlotView, error) {
+	v, err := d.view(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return SlotView{}, d.left(ctx)
+		}
+		return SlotView{}, err
+	}
+	return v.Services[s.Name].Slots[name], nil
+}
+
+// left says what the end of ctx means after the switch: an operator who aborts
+// wants the traffic back, a command that ends leaves the rest for later.
+func (d *deploy) left(ctx context.Context) error {
+	if isAbort(ctx) {
+		return aborted(ctx)
+	}
+	return ErrDetached
+}
+
+// drain waits for the old slots' requests. Streams are not waited for.
+func (d *deploy) drain(ctx context.Context) error {
+	defer d.waiting()()
+	return d.each(func(s Service, p *place) error { return d.awaitDrain(ctx, s, p.Old) })
+}
+
+func (d *deploy) awaitDrain(ctx context.Context, s Service, name switcher.Slot) error {
+	began := time.Now()
+	for delay := 5 * time.Millisecond; ; delay = min(2*delay, lookEvery) {
+		slot, err := d.slot(ctx, s, name)
+		if err != nil {
+			return err
+		}
+		if slot.InFlight == 0 || time.Since(began) > s.DrainTimeout {
+			d.say("drain", s.Name, "%s of %s: %d requests and %d streams left after %s", name, s.Name, slot.InFlight, slot.Streams, time.Since(began).Round(time.Millisecond))
+			return nil
+		}
+		if err := sleep(ctx, delay); err != nil {
+			return d.left(ctx)
+		}
+	}
+}
+
+// awaitBake waits for the daemon's verdict on every service.
+func (d *deploy) awaitBake(ctx context.Context) error {
+	if d.request().Bake == 0 {
+		return errSkipped
+	}
+	defer d.waiting()()
+	for {
+		v, err := d.view(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return d.left(ctx)
+			}
+			return err
+		}
+		running, err := d.verdicts(v)
+		if err != nil || !running {
+			return err
+		}
+		if err := sleep(ctx, lookEvery); err != nil {
+			return d.left(ctx)
+		}
+	}
+}
+
+// verdicts reads how the bakes stand. The error is that of traffic which was
+// returned.
+func (d *deploy) verdicts(v View) (running bool, err error) {
+	var texts []string
+	var longest, passed time.Duration
+	for _, s := range d.services {
+		now := v.Services[s.Name]
+		if now.Active != d.facts().Places[s.Name].New {
+			return false, d.returned(now)
+		}
+		if now.Bake == nil {
+			continue
+		}
+		texts = append(texts, s.Name+": "+now.Bake.Text)
+		if now.Bake.Verdict == switcher.Baking {
+			running = true
+			longest = max(longest, now.Bake.Until.Sub(now.Bake.Since))
+			passed = max(passed, time.Since(now.Bake.Since))
+		}
+	}
+	d.bake = strings.Join(texts, "; ")
+	if running {
+		d.report(Report{Step: "bake", State: StateDoing, Text: d.bake, Done: int64(passed), Total: int64(longest)})
+		return true, nil
+	}
+	d.say("bake", "", "%s", d.bake)
+	return false, nil
+}
+
+func (d *deploy) returned(now ServiceView) error {
+	d.facts().Returned = true
+	text := "somebody moved it back"
+	if now.Bake != nil && now.Bake.Returned != "" {
+		text = now.Bake.Text
+	}
+	return fmt.Errorf("%w: %s", ErrUnhealthy, text)
+}
+
+// confirm asks a person whether the deploy counts.
+func (d *deploy) confirm(ctx context.Context) error {
+	if !d.request().Confirm {
+		return errSkipped
+	}
+	if d.opts.Confirm == nil {
+		return hint(fmt.Errorf("%w: it waits to be confirmed, and nobody can be asked here; %s", ErrDetached, d.places()),
+			"charactier-proxyctl deploy --resume confirms it, charactier-proxyctl abort returns the traffic")
+	}
+	defer d.waiting()()
+	yes, err := d.opts.Confirm(ctx, fmt.Sprintf("%s with release %s: keep it?", d.places(), d.facts().Origin.Release))
+	switch {
+	case ctx.Err() != nil:
+		return d.left(ctx)
+	case err != nil:
+		return fmt.Errorf("asking for confirmation: %w", err)
+	case !yes:
+		return fmt.Errorf("%w: it was not confirmed", switcher.ErrAborted)
+	}
+	return nil
+}
+
+// moveBack returns the traffic, if it is not back already, and waits until
+// nothing is left on the new slots: they will be stopped next.
+func (d *deploy) moveBack(ctx context.Context) error {
+	v, err := d.view(ctx)
+	if err != nil {
+		return fmt.Errorf("asking where traffic is: %w", err)
+	}
+	at, err := d.whereIs(v)
+	if err != nil {
+		return err
+	}
+	if at == onNew {
+		if err := d.returnNow(ctx); err != nil {
+			return err
+		}
+	}
+	if at == onNew || d.facts().Switched != "" {
+		d.facts().Returned = true
+	}
+	return d.each(func(s Service, p *place) error { return d.awaitDrain(ctx, s, p.New) })
+}
+
+func (d *deploy) returnNow(ctx context.Context) error {
+	kind := switcher.KindRollback
+	if d.request().Kind == switcher.KindRollback {
+		kind = switcher.KindSwitch // rolling back what was rolled back is refused
+	}
+	if _, err := d.ask(ctx, kind, 0, "returned by "+d.reason()); err != nil {
+		return fmt.Errorf("returning the traffic: %w", err)
+	}
+	return nil
+}

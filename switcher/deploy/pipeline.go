@@ -1,0 +1,128 @@
+package deploy
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"charactier-proxy/switcher"
+)
+
+// Options are what a pipeline is made of. Confirm and Report may be nil.
+type Options struct {
+	// Root is the directory that releases and deploys are kept below.
+	Root     string
+	Services []Service
+	Keep     int
+	MinFree  uint64
+
+	Daemon   Daemon
+	Units    Units
+	Releases Releases
+	Probe    Prober
+
+	// Repository is where releases come from, for the plan.
+	Repository string
+	// Hooks are commands before and after steps: "before switch: COMMAND".
+	Hooks       []string
+	HookTimeout time.Duration
+	// Confirm asks a person; nil means that nobody is there.
+	Confirm func(ctx context.Context, question string) (bool, error)
+	// Report is told what happens, by several goroutines at once.
+	Report func(Report)
+
+	Actor switcher.Actor
+	// Regain is how long a daemon that ended may take to be back; zero means
+	// regainTime.
+	Regain time.Duration
+}
+
+// Pipeline runs one deploy at a time. It is made for one command and used by
+// one goroutine.
+type Pipeline struct {
+	opts Options
+	lock *os.File
+}
+
+// Open makes the directory for journals and takes the lock of the machine's
+// only deploy; the error wraps [switcher.ErrBusy] if another process has it.
+func Open(o Options) (*Pipeline, error) {
+	p := &Pipeline{opts: o}
+	if err := os.MkdirAll(p.deploys(), 0o755); err != nil {
+		return nil, fmt.Errorf("making the directory for journals: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(p.deploys(), "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening the lock of deploys: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		holder, _ := os.ReadFile(f.Name()) // for the message only
+		return nil, errors.Join(fmt.Errorf("%w: a deploy%s", switcher.ErrBusy, holder), f.Close())
+	}
+	p.lock = f
+	return p, p.sign()
+}
+
+// sign says in the lock file who holds it.
+func (p *Pipeline) sign() error {
+	who := fmt.Sprintf(" by %s, pid %d, since %s", p.opts.Actor, os.Getpid(), time.Now().UTC().Format(time.RFC3339))
+	if err := p.lock.Truncate(0); err != nil {
+		return err
+	}
+	_, err := p.lock.WriteAt([]byte(who), 0)
+	return err
+}
+
+// Close gives the lock up.
+func (p *Pipeline) Close() error { return p.lock.Close() }
+
+func (p *Pipeline) deploys() string { return filepath.Join(p.opts.Root, "deploys") }
+
+// Result is how a deploy ended.
+type Result struct {
+	ID       string           `json:"id"`
+	Outcome  switcher.Outcome `json:"outcome"`
+	Release  string           `json:"release,omitempty"`
+	Revision string           `json:"revision,omitempty"`
+	Subject  string           `json:"subject,omitempty"`
+	Moves    []switcher.Move  `json:"moves,omitempty"`
+	Bake     string           `json:"bake,omitempty"` // what the bake found, in a sentence
+	Warnings []string         `json:"warnings,omitempty"`
+	Returned bool             `json:"returned,omitempty"`
+	Took     time.Duration    `json:"took_ns"`
+	// Own is the part of Took that was neither the commands of the build, nor
+	// waiting for units, health, requests, bakes or people.
+	Own time.Duration `json:"own_ns"`
+	Log string        `json:"log"` // the directory with this deploy's logs
+}
+
+// Run runs a new deploy. After an error traffic is where it was, unless the
+// error wraps [ErrDetached]. Errors may wrap [ErrReturned], [ErrUnhealthy],
+// [ErrDraining], [ErrBadRelease], [switcher.ErrBusy] and [switcher.ErrAborted].
+// ctx ends it before the switch; later it only ends the waiting.
+func (p *Pipeline) Run(ctx context.Context, r Request) (Result, error) {
+	j, err := createJournal(p.deploys(), newID(time.Now()), entry{Phase: phaseBegin, Request: &r, By: &p.opts.Actor})
+	if err != nil {
+		return Result{}, err
+	}
+	d := p.newDeploy(j, story{id: j.id, request: r, by: p.opts.Actor, begun: time.Now(), last: map[string]phase{}})
+	defer d.close()
+	if err := d.reserve(ctx); err != nil {
+		return d.end(nil, err)
+	}
+	return d.forward(ctx, 0)
+}
+
+// newID sorts by time.
+func newID(now time.Time) string {
+	b := make([]byte, 3)
+	rand.Read(b)
+	return now.UTC().Format("20060102T150405Z") + "-" + hex.EncodeToString(b)
+}

@@ -1,0 +1,236 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"charactier-proxy/switcher"
+)
+
+// preflight finds out what is asked for and whether it may begin.
+func (d *deploy) preflight(ctx context.Context) error {
+	v, err := d.view(ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.findPlaces(v); err != nil {
+		return err
+	}
+	if err := d.resolve(ctx, v); err != nil {
+		return err
+	}
+	if err := d.checkSpace(); err != nil {
+		return err
+	}
+	return d.each(func(s Service, p *place) error { return d.checkStandby(ctx, s, *p, v.Services[s.Name]) })
+}
+
+// findPlaces says for each service where it is and where it goes.
+func (d *deploy) findPlaces(v View) error {
+	if d.facts().Places != nil {
+		return nil
+	}
+	places := map[string]place{}
+	for _, s := range d.services {
+		now, ok := v.Services[s.Name]
+		if !ok {
+			return fmt.Errorf("%w %q: the daemon does not have it", switcher.ErrUnknownService, s.Name)
+		}
+		if now.Held {
+			return hint(fmt.Errorf("%s is held, so that nothing would be known of the new slot", s.Name),
+				"charactier-proxyctl release-hold --service "+s.Name)
+		}
+		p := place{Old: now.Active, New: now.Active.Other()}
+		if at := s.Slots[p.New]; at.Unit == "" || at.Link == "" {
+			return hint(fmt.Errorf("%s: the slot %s has no unit or no link", s.Name, p.New),
+				fmt.Sprintf("set services.%s.slots.%s.unit and .link, or name other services with --service", s.Name, p.New))
+		}
+		places[s.Name] = p
+	}
+	d.facts().Places = places
+	return nil
+}
+
+// resolve finds out which release it will be, and whether it is active already.
+func (d *deploy) resolve(ctx context.Context, v View) error {
+	if d.facts().Origin.Release == "" {
+		origin, err := d.resolveSource(ctx)
+		if err != nil {
+			return err
+		}
+		d.facts().Origin = origin
+	}
+	active := true
+	err := d.each(func(s Service, p *place) error {
+		aim, err := d.opts.Releases.Pointed(s.Slots[p.Old].Link)
+		if err != nil {
+			return err
+		}
+		p.OldRelease = aim.Release
+		active = active && d.isActive(aim)
+		return d.checkBad(v.Services[s.Name].Bad)
+	})
+	if err != nil {
+		return err
+	}
+	o := d.facts().Origin
+	if active && !d.request().Force {
+		d.facts().Origin.Release = d.facts().Places[d.services[0].Name].OldRelease
+		d.say("preflight", "", "revision %s is active already, as release %s; --force deploys it again", short(o.Revision), d.facts().Origin.Release)
+		return errUnchanged
+	}
+	d.say("preflight", "", "release %s%s", o.Release, parenthesis(o.Subject))
+	return nil
+}
+
+// resolveSource turns what was asked for into a release. A return without a
+// release named takes what the standby slots have.
+func (d *deploy) resolveSource(ctx context.Context) (Origin, error) {
+	source := d.request().Source
+	if d.request().Kind != switcher.KindRollback || source.Release != "" {
+		return d.opts.Releases.Resolve(ctx, source)
+	}
+	for _, s := range d.services {
+		aim, err := d.opts.Releases.Pointed(s.Slots[d.facts().Places[s.Name].New].Link)
+		if err != nil {
+			return Origin{}, err
+		}
+		if aim.Release != "" {
+			return Origin{Source: source, Release: aim.Release, Revision: aim.Revision, Built: true}, nil
+		}
+	}
+	return Origin{}, hint(fmt.Errorf("%w: the standby slots lead to no release", switcher.ErrNothingToRollBack),
+		"charactier-proxyctl rollback --to RELEASE; charactier-proxyctl deploy --list shows those that are kept")
+}
+
+func (d *deploy) isActive(aim Aim) bool {
+	o := d.facts().Origin
+	if o.Source.Release != "" || d.request().Kind == switcher.KindRollback {
+		return aim.Release == o.Release
+	}
+	return aim.Revision != "" && aim.Revision == o.Revision
+}
+
+// checkBad refuses what was returned from before.
+func (d *deploy) checkBad(bad []switcher.BadRelease) error {
+	if d.request().Force {
+		return nil
+	}
+	o := d.facts().Origin
+	for _, b := range bad {
+		if b.Release == o.Release || len(o.Revision) >= 12 && strings.HasSuffix(b.Release, "-"+short(o.Revision)) {
+			return hint(fmt.Errorf("%w: %s, at %s%s", ErrBadRelease, b.Release, b.Since.Format("2006-01-02 15:04:05 MST"), parenthesis(b.Reason)),
+				"deploy a revision that mends it, or insist with --force")
+		}
+	}
+	return nil
+}
+
+func (d *deploy) checkSpace() error {
+	free, err := d.opts.Releases.Free()
+	if err != nil {
+		return err
+	}
+	if free < d.opts.MinFree && !d.facts().Origin.Built {
+		return hint(fmt.Errorf("%s is too full for another release: %d MiB are free, deploy.min_free wants %d MiB", d.opts.Root, free>>20, d.opts.MinFree>>20),
+			"df -h "+d.opts.Root+"; a smaller deploy.keep lets older releases go")
+	}
+	return nil
+}
+
+// checkStandby looks whether the place that the release will have is free.
+func (d *deploy) checkStandby(ctx context.Context, s Service, p place, now ServiceView) error {
+	at := s.Slots[p.New]
+	if !now.Slots[p.Old].Healthy {
+		d.say("preflight", s.Name, "the active slot %s of %s is not healthy: %s", p.Old, s.Name, now.Slots[p.Old].Health)
+	}
+	if err := d.checkIdle(s, p, now.Slots[p.New]); err != nil {
+		return err
+	}
+	if _, err := d.opts.Units.Running(ctx, at.Unit); err != nil {
+		return err
+	}
+	unit, process, err := d.opts.Units.Owner(at.Address)
+	if err != nil {
+		return fmt.Errorf("looking who listens on %s: %w", at.Address, err)
+	}
+	if process != "" && unit != at.Unit && s.Identity {
+		return hint(fmt.Errorf("%s, where %s of %s is to answer, is taken by %s", at.Address, p.New, s.Name, process),
+			"end that process, or give the slot another address")
+	}
+	return nil
+}
+
+// checkIdle refuses a slot that still serves: stopping it would cut those
+// requests.
+func (d *deploy) checkIdle(s Service, p place, slot SlotView) error {
+	if slot.InFlight == 0 && (slot.Streams == 0 || d.request().CutStreams) {
+		return nil
+	}
+	return hint(fmt.Errorf("%w: %s of %s has %d requests and %d streams left from the switch before", ErrDraining, p.New, s.Name, slot.InFlight, slot.Streams),
+		"wait until charactier-proxyctl status shows none, or cut the streams with --cut-streams")
+}
+
+// fetch brings the files of the release.
+func (d *deploy) fetch(ctx context.Context) error {
+	o := d.facts().Origin
+	sealed, err := d.sealed()
+	if err != nil || sealed {
+		return skipIf(sealed, err)
+	}
+	return d.opts.Releases.Fetch(ctx, o, o.Release, d.services)
+}
+
+// sealed reports whether there is nothing left to be made.
+func (d *deploy) sealed() (bool, error) { return d.opts.Releases.Sealed(d.facts().Origin.Release) }
+
+func skipIf(skip bool, err error) error {
+	if err == nil && skip {
+		return errSkipped
+	}
+	return err
+}
+
+// build makes the release of what was fetched.
+func (d *deploy) build(ctx context.Context) error {
+	o := d.facts().Origin
+	sealed, err := d.sealed()
+	if err != nil || sealed {
+		return skipIf(sealed, err)
+	}
+	for _, s := range d.services {
+		if o.Built {
+			s.Commands = nil
+		}
+		over := d.waiting()
+		log := filepath.Join(d.journal.dir, "build-"+s.Name+".log")
+		err := d.opts.Releases.Build(ctx, o.Release, s, log, func(line string) { d.line("build", s.Name, line) })
+		over()
+		if err != nil {
+			return fmt.Errorf("building %s: %w", s.Name, err)
+		}
+	}
+	return d.opts.Releases.Seal(ctx, o.Release)
+}
+
+// discard removes what is not a release yet. A sealed one stays: it can be
+// deployed by name, and prune takes it when its time has come.
+func (d *deploy) discard(context.Context) error {
+	sealed, err := d.sealed()
+	if err != nil || sealed {
+		return err
+	}
+	return d.opts.Releases.Discard(d.facts().Origin.Release)
+}
+
+// short is a revision as people write it.
+func short(revision string) string { return revision[:min(12, len(revision))] }
+
+func parenthesis(text string) string {
+	if text == "" {
+		return ""
+	}
+	return " (" + text + ")"
+}

@@ -1,0 +1,123 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"charactier-proxy/switcher"
+)
+
+// Found is a deploy that has no end: its command was killed, cut off, left
+// while traffic had moved, or could not undo everything.
+type Found struct {
+	ID      string         `json:"id"`
+	Kind    switcher.Kind  `json:"kind"`
+	Request Request        `json:"request"`
+	By      switcher.Actor `json:"by"`
+	Begun   time.Time      `json:"begun"`
+	At      string         `json:"at"` // the step it was in
+	Release string         `json:"release,omitempty"`
+}
+
+// Unfinished looks for one below root. It takes no lock: what it finds may be
+// running.
+func Unfinished(root string) (*Found, error) {
+	s, err := unfinished((&Pipeline{opts: Options{Root: root}}).deploys())
+	if s == nil || err != nil {
+		return nil, err
+	}
+	return &Found{
+		ID: s.id, Kind: s.request.Kind, Request: s.request, By: s.by, Begun: s.begun, At: s.at(), Release: s.facts.Origin.Release,
+	}, nil
+}
+
+// ErrNothingUnfinished: there is no deploy to go on with, or to abort.
+var ErrNothingUnfinished = errors.New("no deploy is unfinished")
+
+// Resume goes on with the unfinished deploy where it stopped.
+func (p *Pipeline) Resume(ctx context.Context) (Result, error) {
+	return p.again(ctx, func(d *deploy, at whereabouts) (Result, error) {
+		if at == onOld && d.story.last["switch"] == phaseDone {
+			return d.backward(errors.New("the traffic was returned while nobody watched"))
+		}
+		return d.forward(ctx, d.resumeAt())
+	})
+}
+
+// Abort undoes the unfinished deploy, and returns the traffic if it has moved.
+func (p *Pipeline) Abort(ctx context.Context) (Result, error) {
+	return p.again(ctx, func(d *deploy, _ whereabouts) (Result, error) {
+		return d.backward(fmt.Errorf("%w by %s", switcher.ErrAborted, p.opts.Actor))
+	})
+}
+
+// Settle brings the unfinished deploy to the nearer of its two ends: finished
+// if traffic has moved, undone if not. It does nothing where there is none, and
+// the result is nil then.
+func (p *Pipeline) Settle(ctx context.Context) (*Result, error) {
+	r, err := p.again(ctx, func(d *deploy, at whereabouts) (Result, error) {
+		if at == onNew {
+			return d.forward(ctx, d.resumeAt())
+		}
+		r, err := d.backward(errInterrupted)
+		if errors.Is(err, errInterrupted) && !errors.Is(err, ErrStuck) {
+			err = nil
+		}
+		return r, err
+	})
+	if errors.Is(err, ErrNothingUnfinished) {
+		return nil, nil
+	}
+	return &r, err
+}
+
+var errInterrupted = errors.New("its command ended before its time")
+
+// again takes up the unfinished deploy.
+func (p *Pipeline) again(ctx context.Context, do func(*deploy, whereabouts) (Result, error)) (Result, error) {
+	s, err := unfinished(p.deploys())
+	if err != nil {
+		return Result{}, err
+	}
+	if s == nil {
+		return Result{}, ErrNothingUnfinished
+	}
+	j, err := openJournal(p.deploys(), s.id)
+	if err != nil {
+		return Result{}, err
+	}
+	d := p.newDeploy(j, *s)
+	defer d.close()
+	if err := d.reserve(ctx); err != nil {
+		return d.result(switcher.Failed), err
+	}
+	v, err := d.view(ctx)
+	if err != nil {
+		return d.result(switcher.Failed), err
+	}
+	at, err := d.whereIs(v)
+	if err != nil {
+		return d.result(switcher.Failed), err
+	}
+	return do(d, at)
+}
+
+// resumeAt is the step to begin with. What was fetched and not sealed is
+// fetched again: nobody knows how far it was.
+func (d *deploy) resumeAt() int {
+	steps := d.steps()
+	index := func(name string) int {
+		return slices.IndexFunc(steps, func(s step) bool { return s.name == name })
+	}
+	n := slices.IndexFunc(steps, func(s step) bool { return d.story.last[s.name] != phaseDone })
+	if n < 0 {
+		return len(steps)
+	}
+	if n == index("build") {
+		return index("fetch")
+	}
+	return n
+}

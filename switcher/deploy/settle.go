@@ -1,0 +1,86 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// enable makes a reboot start the new slots and not the old ones.
+func (d *deploy) enable(ctx context.Context) error {
+	var all []error
+	for _, s := range d.services {
+		p := d.facts().Places[s.Name]
+		enabled, disabled := s.Slots[p.New].Unit, s.Slots[p.Old].Unit
+		if err := d.opts.Units.Enable(context.WithoutCancel(ctx), []string{enabled}, []string{disabled}); err != nil {
+			all = append(all, hint(fmt.Errorf("after a reboot the wrong slot of %s would run: %w", s.Name, err),
+				"systemctl enable "+enabled+" && systemctl disable "+disabled))
+		}
+	}
+	return errors.Join(all...)
+}
+
+// retire stops the old slots that are not to stay warm.
+func (d *deploy) retire(ctx context.Context) error {
+	var all []error
+	for _, s := range d.services {
+		p := d.facts().Places[s.Name]
+		unit := s.Slots[p.Old].Unit
+		switch {
+		case unit == "":
+		case s.Warm > 0:
+			d.say("retire", s.Name, "%s of %s stays warm for %s, so that a rollback is one swap; then it is stopped", p.Old, s.Name, s.Warm)
+		default:
+			all = append(all, d.retireNow(ctx, s, p))
+		}
+	}
+	return errors.Join(all...)
+}
+
+func (d *deploy) retireNow(ctx context.Context, s Service, p place) error {
+	slot, err := d.slot(context.WithoutCancel(ctx), s, p.Old)
+	if err != nil {
+		return err
+	}
+	unit := s.Slots[p.Old].Unit
+	if slot.InFlight > 0 || slot.Streams > 0 && !d.request().CutStreams {
+		return hint(fmt.Errorf("%s still has %d requests and %d streams and was not stopped", unit, slot.InFlight, slot.Streams),
+			"systemctl stop "+unit+" once charactier-proxyctl status shows none")
+	}
+	if err := d.stopUnit(context.WithoutCancel(ctx), unit); err != nil {
+		return hint(fmt.Errorf("stopping the old slot: %w", err), "systemctl stop "+unit)
+	}
+	return nil
+}
+
+// prune removes releases and journals that nobody needs.
+func (d *deploy) prune(context.Context) error {
+	inUse := []string{d.facts().Origin.Release}
+	for _, s := range d.opts.Services {
+		for _, at := range s.Slots {
+			if at.Link == "" {
+				continue
+			}
+			aim, err := d.opts.Releases.Pointed(at.Link)
+			if err != nil {
+				return err
+			}
+			if aim.Release != "" {
+				inUse = append(inUse, aim.Release)
+			}
+		}
+	}
+	removed, err := d.opts.Releases.Prune(d.opts.Keep, inUse)
+	for _, name := range removed {
+		d.say("prune", "", "removed release %s", name)
+	}
+	return errors.Join(err, forgetDeploys(d.deploys()))
+}
+
+func (d *deploy) deploys() string { return (&Pipeline{opts: d.opts}).deploys() }
+
+// own is how long the deploy took that nobody but us can be blamed for.
+func (d *deploy) own(took time.Duration) time.Duration {
+	return max(0, took-time.Duration(d.waited.Load()))
+}

@@ -1,0 +1,292 @@
+package deploy
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"charactier-proxy/switcher/deploy/release"
+)
+
+// Command is one command of a build, to be run apart from everything else.
+type Command struct {
+	Unit, Description string
+	Line              string // for a shell
+	Dir, User         string
+	Environment       []string
+	Output            string // the file that gets what it prints
+	Writes            []string
+	Timeout           time.Duration
+	MemoryMax         uint64
+	CPUWeight         uint64
+	IOWeight          uint64
+}
+
+// StoreOptions are what a [Store] is made of.
+type StoreOptions struct {
+	Root       string
+	Repository string
+	// Run runs a command to its end. The end of ctx stops it and all it began.
+	Run func(ctx context.Context, c Command) error
+	// Progress is told what git does.
+	Progress func(line string)
+}
+
+// Store is [Releases] on a disk. It is used by one deploy at a time.
+type Store struct {
+	*release.Store
+	opts   StoreOptions
+	drafts map[string]*release.Draft
+}
+
+var _ Releases = (*Store)(nil)
+
+// OpenStore opens the releases below root.
+func OpenStore(o StoreOptions) (*Store, error) {
+	s, err := release.OpenWith(o.Root, release.Options{Progress: o.Progress})
+	if err != nil {
+		return nil, err
+	}
+	return &Store{Store: s, opts: o, drafts: map[string]*release.Draft{}}, nil
+}
+
+// Resolve finds out what a source means now.
+func (s *Store) Resolve(ctx context.Context, src Source) (Origin, error) {
+	switch {
+	case src.Release != "":
+		r, err := s.Find(src.Release)
+		if err != nil {
+			return Origin{}, err
+		}
+		return Origin{Source: src, Revision: r.Revision, Subject: r.Subject, Release: r.Name, Built: true}, nil
+	case src.Artifact != "":
+		sum, err := sumOf(src.Artifact)
+		if err != nil {
+			return Origin{}, fmt.Errorf("reading the artifact: %w", err)
+		}
+		return Origin{Source: src, Revision: "sha256:" + sum, Release: release.NameOf(time.Now(), sum), Built: true}, nil
+	case s.opts.Repository == "":
+		return Origin{}, hint(errors.New("deploy.repository is not set"), "set it in the configuration, or deploy something built with --artifact")
+	}
+	c, err := s.Store.Resolve(ctx, s.opts.Repository, src.Ref)
+	if err != nil {
+		return Origin{}, err
+	}
+	return Origin{Source: src, Revision: c.Revision, Subject: c.Subject, Release: release.NameOf(time.Now(), c.Revision)}, nil
+}
+
+// sumOf is an archive's checksum. A directory has none that is cheap: it is
+// never taken to be what is active already.
+func sumOf(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	if info.IsDir() {
+		fmt.Fprintf(h, "%s at %s", path, time.Now())
+	} else if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// Fetch begins the release anew.
+func (s *Store) Fetch(ctx context.Context, o Origin, name string, services []Service) error {
+	if err := s.Discard(name); err != nil {
+		return err
+	}
+	parts := map[string]string{}
+	for _, svc := range services {
+		parts[svc.Name] = svc.Directory
+	}
+	var draft release.Draft
+	var err error
+	if o.Source.Artifact != "" {
+		draft, err = s.Import(ctx, o.Source.Artifact, name, parts)
+	} else {
+		// The revision that was resolved, whatever the branch is by now.
+		var c release.Commit
+		if c, err = s.Store.Resolve(ctx, s.opts.Repository, o.Revision); err == nil {
+			c.Ref = o.Source.Ref
+			draft, err = s.Checkout(ctx, c, name, parts)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	s.drafts[name] = &draft
+	return nil
+}
+
+// Build makes a service's part of the release.
+func (s *Store) Build(ctx context.Context, name string, svc Service, log string, say func(string)) error {
+	draft := s.drafts[name]
+	if draft == nil {
+		return fmt.Errorf("release %s was not fetched by this command", name)
+	}
+	if len(svc.Commands) > 0 {
+		if err := s.runCommands(ctx, draft, name, svc, log, say); err != nil {
+			return err
+		}
+	}
+	return draft.Share(svc.Name, svc.Shared)
+}
+
+func (s *Store) runCommands(ctx context.Context, draft *release.Draft, name string, svc Service, log string, say func(string)) error {
+	if err := s.reuse(draft, svc, say); err != nil {
+		return err
+	}
+	u, err := user.Lookup(svc.User)
+	if err != nil {
+		return hint(fmt.Errorf("finding the user that builds run as: %w", err),
+			"systemd-sysusers makes the default one; services."+svc.Name+".build.user names another")
+	}
+	uid, gid, err := numbers(u)
+	if err != nil {
+		return err
+	}
+	cache, err := s.cache(svc.User, uid, gid)
+	if err != nil {
+		return err
+	}
+	if err := draft.Own(uid, gid); err != nil {
+		return err
+	}
+	follow := followFile(log, say)
+	defer follow()
+	deadline := time.Now().Add(svc.Timeout)
+	for n, line := range svc.Commands {
+		say("$ " + line)
+		left := time.Until(deadline)
+		if left <= 0 {
+			return fmt.Errorf("%s: not begun, for all commands together took longer than %s", line, svc.Timeout)
+		}
+		err := s.opts.Run(ctx, Command{
+			Unit:        fmt.Sprintf("charactier-build-%s-%d.service", svc.Name, n),
+			Description: fmt.Sprintf("Build of %s, release %s: %s", svc.Name, name, line),
+			Line:        line, Dir: draft.PartDir(svc.Name), User: svc.User, Output: log, Writes: []string{draft.Dir(), cache},
+			Environment: append([]string{"HOME=" + cache, "npm_config_cache=" + filepath.Join(cache, "npm"), "RELEASE=" + name,
+				"REVISION=" + draft.Release().Revision, "CI=true"}, svc.Environment...),
+			Timeout: left, MemoryMax: svc.MemoryMax, CPUWeight: svc.CPUWeight, IOWeight: svc.IOWeight,
+		})
+		if err != nil {
+			return hint(fmt.Errorf("%s: %w", line, err), "all of its output is in "+log)
+		}
+	}
+	return nil
+}
+
+// reuse begins the build with what the newest release of the service has.
+func (s *Store) reuse(draft *release.Draft, svc Service, say func(string)) error {
+	all, err := s.List()
+	if err != nil {
+		return err
+	}
+	for _, r := range all {
+		if r.Parts[svc.Name] == "" {
+			continue
+		}
+		if err := draft.Reuse(r, svc.Name, svc.Reuse); err != nil {
+			return err
+		}
+		say("begun with " + strings.Join(svc.Reuse, ", ") + " of " + r.Name)
+		return nil
+	}
+	return nil
+}
+
+// cache is a directory of the build user that outlives builds.
+func (s *Store) cache(name string, uid, gid int) (string, error) {
+	dir := filepath.Join(s.opts.Root, "cache", name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("making the cache of builds: %w", err)
+	}
+	if err := os.Lchown(dir, uid, gid); err != nil {
+		return "", fmt.Errorf("giving the cache of builds to its user: %w", err)
+	}
+	return dir, nil
+}
+
+func numbers(u *user.User) (uid, gid int, err error) {
+	uid, err = strconv.Atoi(u.Uid)
+	if err == nil {
+		gid, err = strconv.Atoi(u.Gid)
+	}
+	return uid, gid, err
+}
+
+// Seal makes it a release.
+func (s *Store) Seal(_ context.Context, name string) error {
+	draft := s.drafts[name]
+	if draft == nil {
+		return fmt.Errorf("release %s was not fetched by this command", name)
+	}
+	_, err := draft.Seal()
+	if err == nil {
+		delete(s.drafts, name)
+	}
+	return err
+}
+
+// Sealed reports whether the release is there.
+func (s *Store) Sealed(name string) (bool, error) {
+	r, err := s.Find(name)
+	if errors.Is(err, release.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && r.Name == name, err
+}
+
+// Discard removes what was made of a release, by this command or by one that
+// was killed.
+func (s *Store) Discard(name string) error {
+	if draft := s.drafts[name]; draft != nil {
+		if err := draft.Discard(); err != nil {
+			return err
+		}
+		delete(s.drafts, name)
+	}
+	_, err := s.Sweep()
+	return err
+}
+
+// Point leads a link to a release.
+func (s *Store) Point(link, name string, svc Service) error {
+	r, err := s.Find(name)
+	if err != nil {
+		return err
+	}
+	return s.Store.Point(link, r, svc.Name)
+}
+
+// Pointed tells what a link leads to.
+func (s *Store) Pointed(link string) (Aim, error) {
+	r, ok, err := s.Store.Pointed(link)
+	if err != nil {
+		return Aim{}, err
+	}
+	target, err := os.Readlink(link)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Aim{}, fmt.Errorf("looking where %s leads: %w", link, err)
+	}
+	if !ok {
+		return Aim{Target: target}, nil
+	}
+	return Aim{Target: target, Release: r.Name, Revision: r.Revision}, nil
+}
