@@ -50,7 +50,7 @@ func (d *daemon) drift(now time.Time) (all []string) {
 
 // settled reports that nobody is changing anything.
 func (d *daemon) settled(now time.Time) bool {
-	if d.switcher.Operation() != nil {
+	if d.switcher.Operation() != nil || d.switcher.Reservation() != nil {
 		return false
 	}
 	last := d.switcher.Last()
@@ -211,7 +211,7 @@ func (d *daemon) tellDrift(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if now := time.Now(); d.settled(now) {
+		if now := time.Now(); d.settled(now) && !d.units.blind() {
 			told = d.tellDriftOnce(told, d.drift(now))
 		}
 	}
@@ -247,9 +247,9 @@ func wantedUnits(cfg *config.Config) map[place]string {
 // unitChanged is told of each change of a slot's unit, and of what it was found
 // to be at first: then before is the zero state.
 func (d *daemon) unitChanged(p place, unit string, before, now unitState) {
-	if before.up() && !now.up() {
-		// Its process is gone or about to go: whether its address still answers is
-		// asked at once.
+	if before.Active != "" && before.Active != now.Active && !now.up() {
+		// Its process is about to go, or gone: whether its address still answers is
+		// asked at once, each time.
 		d.watches.unitLeft(p, fmt.Errorf("%s is %s", unit, now))
 	}
 	if now.Invocation != before.Invocation && before.Invocation != "" && now.up() {

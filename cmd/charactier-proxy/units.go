@@ -92,17 +92,23 @@ func (u *units) apply(wanted map[place]string) {
 // run follows the units until ctx ends, and connects again when the connection
 // is lost.
 func (u *units) run(ctx context.Context) error {
-	pause, lost := minUnitsPause, true
+	pause, said := minUnitsPause, false
+	connected := func() {
+		if said {
+			u.log.Info("systemd answers: the slots' units are watched")
+		}
+		pause, said = minUnitsPause, false
+	}
 	for {
-		err := u.follow(ctx, func() { pause, lost = minUnitsPause, true })
+		err := u.follow(ctx, connected)
 		if ctx.Err() != nil {
 			return nil
 		}
 		u.forget()
-		if lost {
+		if !said {
 			u.log.Info("systemd does not answer: until it does, nothing is known of the slots' units", zap.Error(err))
 		}
-		lost = false // it is said once
+		said = true
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
@@ -166,6 +172,13 @@ func (u *units) get(p place) (unitRecord, bool) {
 	return r, ok
 }
 
+// blind reports that nothing is known of any unit.
+func (u *units) blind() bool {
+	u.mu.RLock()
+	defer u.mu.RUnlock()
+	return len(u.known) == 0
+}
+
 // dead reports whether it is known that a place's unit has no process.
 func (u *units) dead(p place) bool {
 	r, ok := u.get(p)
@@ -174,31 +187,33 @@ func (u *units) dead(p place) bool {
 
 // Start and Stop are for units that belong to a slot's role.
 func (u *units) Start(ctx context.Context, unit string) error {
-	bus, err := u.connection()
-	if err != nil {
-		return err
-	}
-	return bus.Start(ctx, unit)
+	return u.ask(ctx, func(bus unitBus) error { return bus.Start(ctx, unit) })
 }
 
 // Stop see Start.
 func (u *units) Stop(ctx context.Context, unit string) error {
-	bus, err := u.connection()
+	return u.ask(ctx, func(bus unitBus) error { return bus.Stop(ctx, unit) })
+}
+
+var errNoSystemd = errors.New("there is no systemd")
+
+// ask uses the connection that there is, or one for this question only: where no
+// slot has a unit, none is kept.
+func (u *units) ask(ctx context.Context, do func(unitBus) error) error {
+	u.mu.RLock()
+	bus := u.bus
+	u.mu.RUnlock()
+	if bus != nil {
+		return do(bus)
+	}
+	if u.connect == nil {
+		return errNoSystemd
+	}
+	bus, err := u.connect(ctx)
 	if err != nil {
 		return err
 	}
-	return bus.Stop(ctx, unit)
-}
-
-var errNoSystemd = errors.New("systemd does not answer")
-
-func (u *units) connection() (unitBus, error) {
-	u.mu.RLock()
-	defer u.mu.RUnlock()
-	if u.bus == nil {
-		return nil, errNoSystemd
-	}
-	return u.bus, nil
+	return errors.Join(do(bus), bus.Close())
 }
 
 // unitRecord is what is known of a unit and of its recent past.

@@ -202,6 +202,19 @@ func TestAWorkersUnitRunsBesideTheActiveSlot(t *testing.T) {
 	}
 }
 
+func TestAWorkerNeedsNoUnitOfItsSlot(t *testing.T) {
+	f := newFakeSystemd(nil)
+	yaml := told(freeAddress(t), namedSlot(t, "blue"), namedSlot(t, "green"), `unit: "worker-{slot}.service"`)
+	for _, slot := range []string{"blue", "green"} {
+		yaml = strings.Replace(yaml, slot+": {", slot+`: {unit: "", `, 1)
+	}
+	w := newWorldWithUnits(t, f, yaml)
+	w.awaitRole(switcher.Blue, role.Active)
+	if asked := fmt.Sprint(f.wasAsked()); !strings.Contains(asked, "start worker-blue.service") {
+		t.Errorf("systemd was asked %s", asked)
+	}
+}
+
 func TestTheUnitsAreFollowedAgainAfterTheBusWasAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeSystemd(calmUnits())
@@ -222,8 +235,8 @@ func TestTheUnitsAreFollowedAgainAfterTheBusWasAway(t *testing.T) {
 		if _, known := u.get(p); known || u.dead(p) {
 			t.Error("without a connection something is known of the unit")
 		}
-		if err := u.Start(ctx, "x.service"); !errors.Is(err, errNoSystemd) {
-			t.Errorf("starting a unit without a connection: %v", err)
+		if err := u.Start(ctx, "x.service"); err == nil {
+			t.Error("a unit was started without a connection")
 		}
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
