@@ -94,7 +94,8 @@ func TestAnArchiveBecomesARelease(t *testing.T) {
 		file(".git/config", "[core]"),
 		file("frontend/.gitignore", "x"),
 	))
-	for name, raw := range map[string][]byte{"app.tar": raw, "app.tar.gz": gzipped(t, raw), "app.tgz": gzipped(t, raw)} {
+	padded := append(bytes.Clone(raw), make([]byte, 300<<10)...) // as tar does for a tape
+	for name, raw := range map[string][]byte{"app.tar": raw, "padded.tar": padded, "padded.tgz": gzipped(t, padded), "app.tar.gz": gzipped(t, raw), "app.tgz": gzipped(t, raw)} {
 		t.Run(name, func(t *testing.T) {
 			s := newStore(t)
 			path := archive(t, raw)

@@ -4,11 +4,14 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // fetchAndTell fetches and checks out, and prints all that git says.
@@ -74,4 +77,61 @@ func TestAKillWhileFetchingIsMendedByTheNext(t *testing.T) {
 			root = filepath.Join(t.TempDir(), "root")
 		}
 	}
+}
+
+// TestWhatAKilledFetchStartedKeepsTheMirrorToItself kills a process whose fetch
+// waits for a server. git ends with it; the helper that talks to the server does
+// not, and until it has ended nobody else has the mirror.
+func TestWhatAKilledFetchStartedKeepsTheMirrorToItself(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	silent := silentServer(t, cancel)
+	root := filepath.Join(t.TempDir(), "root")
+	s, _ := newStoreIn(t, root)
+	cmd := child(t, "fetch", root, "http://"+silent.addr+"/x.git")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-ctx.Done()
+	for pid := range processesIn(t, root) {
+		if session, err := unix.Getsid(pid); err != nil || session == os.Getpid() || session == cmd.Process.Pid || session == mySession(t) {
+			t.Errorf("process %d is in our session: %d, %v", pid, session, err)
+		}
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	await(t, "git to end", func() bool {
+		for _, line := range processesIn(t, root) {
+			if strings.Contains(line, " fetch ") {
+				return false
+			}
+		}
+		return true
+	})
+	if left := processesIn(t, root); len(left) > 0 && !isLocked(t, s) {
+		t.Errorf("the mirror is free while these live: %v", left)
+	}
+	silent.hangUp()
+	await(t, "the mirror to be free", func() bool { return !isLocked(t, s) })
+	if _, err := s.Resolve(t.Context(), newRepo(t).dir, "main"); err != nil {
+		t.Error(err)
+	}
+}
+
+func mySession(t *testing.T) int {
+	t.Helper()
+	session, err := unix.Getsid(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return session
+}
+
+func isLocked(t *testing.T, s *Store) bool {
+	t.Helper()
+	f, err := os.Open(filepath.Join(s.root, mirrorLock))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	return flock(f, unix.LOCK_EX) != nil
 }

@@ -60,9 +60,9 @@ func settings() [][2]string {
 		{"advice.detachedHead", "false"},
 		{"submodule.recurse", "false"},
 		{"protocol.version", "2"},
-		// A connection that stands still for a minute is dead.
+		// A connection that stands still for so many seconds is dead.
 		{"http.lowSpeedLimit", "1"},
-		{"http.lowSpeedTime", "60"},
+		{"http.lowSpeedTime", "30"},
 	}
 }
 

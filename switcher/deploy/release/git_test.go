@@ -297,7 +297,7 @@ func TestConfigurationOfOthersRunsNothing(t *testing.T) {
 	witness := filepath.Join(t.TempDir(), "ran")
 	run := "sh -c 'touch " + witness + "; cat'"
 	home := t.TempDir()
-	write(t, filepath.Join(home, ".gitconfig"), "[filter \"own\"]\n\tsmudge = "+run+"\n[core]\n\tfsmonitor = touch "+witness+"\n\tsshCommand = touch "+witness+"\n", 0o644)
+	write(t, filepath.Join(home, ".gitconfig"), "[filter \"own\"]\n\tsmudge = "+run+"\n[core]\n\tfsmonitor = touch "+witness+"\n\tsshCommand = touch "+witness+"\n[uploadpack]\n\tpackObjectsHook = "+run+"\n", 0o644)
 	t.Setenv("HOME", home) // as sudo may leave it
 	t.Setenv("XDG_CONFIG_HOME", home)
 	t.Setenv("GIT_CONFIG_GLOBAL", filepath.Join(home, ".gitconfig"))
@@ -342,7 +342,8 @@ func TestARepositoryOfAnotherUserIsRead(t *testing.T) {
 }
 
 func TestAKilledFetchIsMendedByTheNext(t *testing.T) {
-	s, r := newStore(t), newRepo(t)
+	r := newRepo(t)
+	s, told := newStoreIn(t, filepath.Join(t.TempDir(), "root"))
 	checkedOut(t, s, r)
 	mirror := filepath.Join(s.root, mirrorDir)
 	for _, name := range []string{"packed-refs.lock", "HEAD.lock", "config.lock", "refs/heads/main.lock", "shallow.lock", "gc.pid", "objects/pack/tmp_pack_x", "objects/maintenance.lock"} {
@@ -355,6 +356,9 @@ func TestAKilledFetchIsMendedByTheNext(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(mirror, "objects/pack/tmp_pack_x")); err == nil {
 		t.Error("the half of a pack is still there")
+	}
+	if strings.Contains(told.text(), "anew") {
+		t.Errorf("all was fetched again: %s", told.text())
 	}
 }
 
@@ -396,11 +400,9 @@ func TestAFetchThatIsEndedLeavesNoProcess(t *testing.T) {
 	// A repository that never answers: git's remote helper waits for it.
 	ctx, cancel := context.WithCancelCause(t.Context())
 	silent := silentServer(t, cancel)
-	_, err := s.Resolve(ctx, "http://"+silent+"/x.git", "main")
-	wantError(t, err, errEnough, "fetching http://"+silent)
-	if pids := processesIn(t, s.root); len(pids) > 0 {
-		t.Errorf("still there: %v", pids)
-	}
+	_, err := s.Resolve(ctx, "http://"+silent.addr+"/x.git", "main")
+	wantError(t, err, errEnough, "fetching http://"+silent.addr)
+	await(t, "all of git to end", func() bool { return len(processesIn(t, s.root)) == 0 })
 	r := newRepo(t)
 	if _, err := s.Resolve(t.Context(), r.dir, "main"); err != nil {
 		t.Error(err)

@@ -167,12 +167,28 @@ func (l life) wantWayOut(t *testing.T, s *Store) {
 	if left, _ := os.ReadDir(filepath.Join(l.root, draftsDir)); len(left) > 0 {
 		t.Errorf("still in drafts: %v", left)
 	}
-	if names := listed(t, s); names[0] != nameAt(3) {
-		if err := l.live(s); err != nil {
-			t.Fatalf("trying again: %v", err)
-		}
+	if err := l.again(s); err != nil {
+		t.Fatalf("trying again: %v", err)
+	}
+	if r, ok, err := s.Pointed(l.link()); err != nil || !ok || r.Name != nameAt(3) {
+		t.Errorf("in the end the link leads to %+v, %t, %v", r, ok, err)
 	}
 	l.wantSound(t, s)
+}
+
+// again lives what has not been lived yet.
+func (l life) again(s *Store) error {
+	r, err := s.Find(nameAt(3))
+	if errors.Is(err, ErrNotFound) {
+		return l.live(s)
+	} else if err != nil {
+		return err
+	}
+	if err := s.Point(l.link(), r, "backend"); err != nil {
+		return err
+	}
+	_, err = s.Prune(0, []string{nameAt(1)})
+	return err
 }
 
 func newLife(t *testing.T) (life, *Store) {
@@ -232,6 +248,9 @@ func testFault(t *testing.T, n int, fault error, lasting bool) {
 	}
 	if err != nil && errors.Is(fault, unix.ENOSPC) && strings.Contains(err.Error(), "sealing") && !errors.Is(err, ErrNoSpace) {
 		t.Errorf("a full disk is not called one: %v", err)
+	}
+	if err != nil && !lasting && strings.Contains(err.Error(), "sealing") && slices.Contains(listed(t, s), nameAt(3)) {
+		t.Error("what could not be sealed is listed")
 	}
 	l.wantSound(t, s)
 	l.wantWayOut(t, s)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -117,19 +118,27 @@ func frozenMode(st unix.Stat_t) uint32 {
 	return 0o444
 }
 
+// writerWait is how long a file may still be open for writing. One that this
+// process or the build has closed is so for a moment longer if a process was
+// being forked just then.
+const writerWait = time.Second
+
 // unwritten refuses a file that a process has open for writing, or mapped so:
 // the mode does not take that from it. The kernel grants a read lease only where
 // there is no writer. Where it grants none at all, nothing can be told.
 func unwritten(fd int, path string) error {
-	_, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_RDLCK)
-	if errors.Is(err, unix.EAGAIN) {
-		return fmt.Errorf("%w: a process still has %s open for writing", ErrUnsafe, path)
+	for begun := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		_, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_RDLCK)
+		switch {
+		case err == nil:
+			_, err = unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_UNLCK)
+			return err
+		case !errors.Is(err, unix.EAGAIN):
+			return nil
+		case time.Since(begun) > writerWait:
+			return fmt.Errorf("%w: a process still has %s open for writing", ErrUnsafe, path)
+		}
 	}
-	if err == nil {
-		_, err = unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_UNLCK)
-		return err
-	}
-	return nil
 }
 
 // separate gives a file that has other names, perhaps where the next build can

@@ -5,9 +5,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 func TestALinkIsPointedAtARelease(t *testing.T) {
@@ -182,6 +184,73 @@ func TestPruningNeverTakesAReleaseFromALinkThatIsPointedMeanwhile(t *testing.T) 
 	}
 }
 
+func TestPointingWaitsWhileReleasesArePruned(t *testing.T) {
+	s := newStore(t)
+	old := sealed(t, s, nameAt(1))
+	sealed(t, s, nameAt(2))
+	link := filepath.Join(s.root, "backend/blue")
+	waits, done := make(chan struct{}), make(chan error, 1)
+	other, err := OpenWith(s.root, Options{Progress: func(string) { close(waits) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var once sync.Once
+	s.disk.before = func(op, _ string) error {
+		if op == "renaming" {
+			once.Do(func() {
+				go func() { done <- other.Point(link, old, "backend") }()
+				<-waits
+			})
+		}
+		return nil
+	}
+	if removed, err := s.Prune(0, nil); err != nil || len(removed) != 1 {
+		t.Fatalf("got %v, %v", removed, err)
+	}
+	wantError(t, <-done, ErrNotFound)
+	if _, ok, err := s.Pointed(link); ok || err != nil {
+		t.Errorf("it leads to what was pruned: %t, %v", ok, err)
+	}
+}
+
+func TestADraftIsNotSweptWhileItIsMade(t *testing.T) {
+	s := newStore(t)
+	artifact, done := built(t), make(chan struct{})
+	want := contents(t, artifact)
+	swept := make(chan error, 1)
+	go func() {
+		var err error
+		for running := true; running && err == nil; {
+			_, err = s.Sweep()
+			select {
+			case <-done:
+				running = false
+			default:
+			}
+		}
+		swept <- err
+	}()
+	for range 200 {
+		d, err := s.Import(t.Context(), artifact, nameAt(1), parts)
+		if errors.Is(err, ErrBusy) {
+			continue // the sweeper had just begun with the one before
+		} else if err != nil {
+			t.Error(err)
+			break
+		}
+		if diff := cmp.Diff(want, contents(t, d.Dir())); diff != "" {
+			t.Error(diff)
+		}
+		if err := d.Discard(); err != nil {
+			t.Error(err)
+		}
+	}
+	close(done)
+	if err := <-swept; err != nil {
+		t.Error(err)
+	}
+}
+
 // pointAll points a link at one release after another. One that was pruned
 // before is not found; one that the link leads to is there.
 func pointAll(s *Store, link string, list []Release, from int) error {
@@ -242,10 +311,28 @@ func TestATreeThatIsNestedTooDeepIsRefusedAndRemoved(t *testing.T) {
 	if err := os.Chdir(wd); err != nil {
 		t.Fatal(err)
 	}
+	fewFiles(t, 2*maxDepth+50)
 	_, err = d.Seal()
 	wantError(t, err, ErrUnsupported, "nested deeper")
 	if err := d.Discard(); err != nil {
 		t.Fatal(err)
 	}
 	wantNothing(t, s)
+}
+
+// fewFiles bounds how many files this process may have open.
+func fewFiles(t *testing.T, most uint64) {
+	t.Helper()
+	var before unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: most, Max: before.Max}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
+			t.Error(err)
+		}
+	})
 }
