@@ -2,10 +2,10 @@ package bake
 
 import "math"
 
-// odds is how sure a verdict of failure must be: two hundred to one. That is for
+// odds is how sure a verdict of failure must be: five hundred to one. That is for
 // a slot which fails by just what is allowed; one that fails as before is far
 // from it.
-const odds = 200
+const odds = 500
 
 // alternatives are how many ways of being worse than allowed are weighed.
 const alternatives = 10
