@@ -23,7 +23,7 @@ const (
 	// at once. Those for latency are longer, and need samples. Both are shorter in
 	// a short bake.
 	failureStretch   = time.Second
-	failureStretches = 5
+	failureStretches = 6
 	latencyStretch   = 5 * time.Second
 	latencyStretches = 3
 	latencySamples   = 30

@@ -2,8 +2,10 @@ package bake
 
 import "math"
 
-// odds is how sure a verdict of failure must be: a thousand to one.
-const odds = 1000
+// odds is how sure a verdict of failure must be: five hundred to one. That is for
+// a slot which fails by just what is allowed; one that fails as before is far
+// from it.
+const odds = 500
 
 // alternatives are how many ways of being worse than allowed are weighed.
 const alternatives = 10
@@ -39,10 +41,10 @@ func logistic(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
 // sure reports whether the evidence is enough to act on.
 func sure(evidence float64) bool { return evidence >= math.Log(odds) }
 
-// most is the highest share that is likely behind failed of n samples: two
-// standard deviations above.
+// most is the highest share that is likely behind failed of n samples: one and a
+// half standard deviations above.
 func most(n, failed int64) float64 {
-	return (float64(failed) + 1 + 2*math.Sqrt(float64(failed)+1)) / float64(max(n, 1))
+	return (float64(failed) + 1 + 1.5*math.Sqrt(float64(failed)+1)) / float64(max(n, 1))
 }
 
 func share(n, failed int64) float64 {
