@@ -54,6 +54,7 @@ type daemon struct {
 	roles     *roles
 	doors     *doors
 	sampler   *sampler
+	bakes     *bakes
 	control   net.Listener
 	admin     net.Listener // nil when off
 	access    *accessLogFile
@@ -144,6 +145,10 @@ func (d *daemon) openState(o daemonOptions) error {
 		return err
 	}
 	d.onClose("switcher", func() error { d.switcher.Close(); return nil })
+	d.bakes = &bakes{
+		stats: d.proxy.Stats, switcher: d.switcher, watches: d.watches, events: d.events, log: d.log.Named("bake"), actor: daemonActor("bake"),
+		begun: map[place]proxy.SlotStats{}, running: map[string]*baking{},
+	}
 	return nil
 }
 
@@ -205,6 +210,7 @@ func (d *daemon) run(ctx context.Context) error {
 		return err
 	}
 	group.Go(func() error { d.sampler.run(rest); return nil })
+	group.Go(func() error { d.bakes.run(rest); return nil })
 	group.Go(func() error { d.nudgeRoles(rest); return nil })
 	group.Go(func() error { d.tellDrift(rest); return nil })
 	group.Go(func() error { return d.controlServer.Serve(rest, d.control) })

@@ -114,7 +114,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return assume(p, o.assumeActive, cfg, stdout, stderr)
 	}
 	return serve(ctx, daemonOptions{
-		paths: p, config: cfg, version: loaded, stderr: stderr, connectUnits: connectSystemd,
+		paths: p, config: cfg, version: loaded, stderr: stderr, connectUnits: systemdOf(),
 	})
 }
 

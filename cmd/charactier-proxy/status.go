@@ -39,6 +39,7 @@ func (d *daemon) Status(context.Context) control.Status {
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Services)) {
 		s.Warnings = append(s.Warnings, d.healthWarning(name, state.Services[name].Active)...)
+		s.Warnings = append(s.Warnings, bakeWarning(name, state.Services[name])...)
 		s.Warnings = append(s.Warnings, d.roles.warnings(name, time.Now())...)
 		s.Services = append(s.Services, d.serviceStatus(name, cfg.Services[name], state.Services[name], stats[name]))
 	}
@@ -69,6 +70,10 @@ func (d *daemon) serviceStatus(name string, cfg *config.Service, state switcher.
 		Held:        state.Held,
 		Waiting:     d.proxy.Waiting(name),
 		BadReleases: state.BadReleases,
+	}
+	if state.Bake != nil {
+		result := d.bakes.live(name, state.Bake.BakeResult)
+		s.Bake = &result
 	}
 	for _, slot := range []switcher.Slot{switcher.Blue, switcher.Green} {
 		s.Slots = append(s.Slots, d.slotStatus(place{name, slot}, cfg, state.Active == slot, stats[string(slot)]))
