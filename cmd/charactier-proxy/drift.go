@@ -14,6 +14,7 @@ import (
 	"charactier-proxy/health"
 	"charactier-proxy/switcher"
 	"charactier-proxy/switcher/control"
+	"charactier-proxy/switcher/deploy"
 )
 
 // How long things may disagree before it is called drift: after an operation,
@@ -45,7 +46,17 @@ func (d *daemon) drift(now time.Time) (all []string) {
 	for _, name := range slices.Sorted(maps.Keys(cfg.Services)) {
 		all = append(all, serviceDrift(d.driftViews(name, cfg.Services[name], state.Services[name].Active), now)...)
 	}
-	return all
+	return append(all, unfinishedDeploy(cfg.Deploy.Root)...)
+}
+
+// unfinishedDeploy tells of a deploy whose command has ended before its time.
+func unfinishedDeploy(root string) []string {
+	found, err := deploy.Unfinished(root)
+	if found == nil || err != nil {
+		return nil // a machine without deploys, or one whose journals are only root's to read
+	}
+	return []string{fmt.Sprintf("%s %s, begun by %s at %s, ended in %s and is neither finished nor undone: charactier-proxyctl deploy --resume, or charactier-proxyctl abort",
+		found.Kind, found.ID, found.By, found.Begun.UTC().Format(time.RFC3339), found.At)}
 }
 
 // settled reports that nobody is changing anything.

@@ -4,11 +4,40 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/spf13/cobra"
+
 	"charactier-proxy/switcher"
 	"charactier-proxy/switcher/deploy"
 )
 
-// printPlan is deploy --dry-run.
+// newPlanCmd is deploy --dry-run by a shorter name.
+func newPlanCmd(e *env) *cobra.Command {
+	f := deployFlags{dryRun: true}
+	cmd := &cobra.Command{
+		Use:   "plan [REF]",
+		Short: "Print what a deploy would do, and change nothing",
+		Long: `Every step with its commands and units, as deploy --dry-run prints it. The
+repository is not asked, so the revision is still open.`,
+		Example: `  charactier-proxyctl plan
+  charactier-proxyctl plan v4.1.2 --service backend`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			source, err := f.source(args)
+			if err != nil {
+				return err
+			}
+			return e.deploy(cmd.Context(), &f, source)
+		},
+	}
+	cmd.Flags().StringSliceVar(&f.services, "service", nil, serviceHelp)
+	cmd.Flags().StringVar(&f.artifact, "artifact", "", "take a directory or archive built elsewhere: `PATH`")
+	cmd.Flags().StringVar(&f.release, "release", "", "take the kept release `NAME`, or a unique part of it")
+	f.jsonFlag(cmd)
+	completeServices(e, cmd)
+	return cmd
+}
+
+// printPlan is what plan and deploy --dry-run print.
 func (e *env) printPlan(ctx context.Context, w *works, r deploy.Request, asJSON bool) error {
 	plan, err := deploy.Plan(ctx, w.options(e), r)
 	if err != nil {

@@ -178,7 +178,8 @@ func (s *story) touched(step string) bool {
 	return known && p != phaseUndone
 }
 
-// unfinished returns the story of the newest deploy that has no end.
+// unfinished returns the story of the newest deploy if that has no end. Those
+// before it have one: no deploy begins before the last one is settled.
 func unfinished(deploys string) (*story, error) {
 	ids, err := deployIDs(deploys)
 	if err != nil {
@@ -192,9 +193,13 @@ func unfinished(deploys string) (*story, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !s.ended && !s.begun.IsZero() {
-			return &s, nil
+		if s.begun.IsZero() {
+			continue // killed before its first line
 		}
+		if s.ended {
+			return nil, nil
+		}
+		return &s, nil
 	}
 	return nil, nil
 }
