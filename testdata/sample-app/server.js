@@ -12,13 +12,26 @@ const {
   LEDGER,
   WEBHOOK_SECRET = 'whsec_sample',
   KEEP_ALIVE_TIMEOUT_MS,
+  STOP_TIMEOUT_MS = '30000',
+  EXIT_CODE,
+  HEALTHY = 'true',
+  FAIL_SHARE = '0',
+  FAIL_AFTER = '0',
 } = process.env;
+
+if (EXIT_CODE) { // as an app does that lacks what it needs
+  console.error('cannot reach the database');
+  process.exit(Number(EXIT_CODE));
+}
 
 const app = createApp({
   slot: SLOT,
   revision: REVISION,
   webhookSecret: WEBHOOK_SECRET,
   ledger: new Ledger(LEDGER),
+  healthy: HEALTHY === 'true',
+  failShare: Number(FAIL_SHARE),
+  failAfter: Number(FAIL_AFTER),
 });
 const server = createServer(app);
 if (KEEP_ALIVE_TIMEOUT_MS) server.keepAliveTimeout = Number(KEEP_ALIVE_TIMEOUT_MS);
@@ -39,7 +52,7 @@ sockets.on('connection', (socket) => {
 // give up after 30 s. An open event stream or WebSocket makes it wait that long.
 process.on('SIGTERM', () => {
   server.close(() => process.exit(0));
-  setTimeout(() => process.exit(1), 30_000).unref();
+  setTimeout(() => process.exit(1), Number(STOP_TIMEOUT_MS)).unref();
 });
 
 server.listen(Number(PORT), HOST, () => {
