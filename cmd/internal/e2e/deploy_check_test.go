@@ -114,6 +114,9 @@ func isOf(release, revision string) bool {
 	if revision == byHand || revision == "" {
 		return release == "" || release == "legacy"
 	}
+	if strings.HasPrefix(revision, "elsewhere") {
+		return release != "" // its name has the archive's checksum
+	}
 	return strings.HasSuffix(release, "-"+revision[:12])
 }
 

@@ -49,8 +49,18 @@ func (l *lockedBuffer) String() string {
 // begin starts the command, which the test must await.
 func (p *production) begin(args ...string) *command {
 	p.t.Helper()
+	return p.beginAs("", args...)
+}
+
+// beginAs starts it as a user other than root.
+func (p *production) beginAs(user string, args ...string) *command {
+	p.t.Helper()
 	c := &command{t: p.t, args: args, began: time.Now(), done: make(chan struct{})}
-	c.cmd = p.Command(p.t.Context(), append([]string{"charactier-proxyctl"}, args...)...)
+	argv := append([]string{"charactier-proxyctl"}, args...)
+	if user != "" {
+		argv = append([]string{"runuser", "--user", user, "--"}, argv...)
+	}
+	c.cmd = p.Command(p.t.Context(), argv...)
 	c.cmd.Env = append(os.Environ(), "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root")
 	c.cmd.Stdout, c.cmd.Stderr = &c.out, &c.errs
 	if err := c.cmd.Start(); err != nil {

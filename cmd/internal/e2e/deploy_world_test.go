@@ -126,7 +126,10 @@ func configOf(s settings) string {
     listen: %s
     slots: {blue: {address: "127.0.0.1:5000"}, green: {address: "127.0.0.1:5001"}}
     health: {interval: 200ms}
-%sdeploy: {repository: /opt/charactier-ai, min_free: 64MiB, keep: 3}
+%sdeploy:
+  repository: /opt/charactier-ai
+  min_free: 64MiB
+  keep: 3
 %s`, serviceAddr, s.backend, s.rest)
 }
 
