@@ -36,6 +36,9 @@ type Status struct {
 	Err error
 	// Successes and Failures count in a row; one of them is zero.
 	Successes, Failures int
+	// Probes and ProbesFailed count since the watcher began. Probes that failed
+	// for a reason that is [Ours] are in neither.
+	Probes, ProbesFailed int64
 	// LastFailure is kept when probes succeed again.
 	LastFailure Failure
 }
@@ -150,6 +153,10 @@ func (w *Watcher) probeOnce(ctx context.Context) error {
 	defer w.mu.Unlock()
 	if !Ours(err) {
 		w.tracker.observe(err)
+		w.status.Probes++
+		if err != nil {
+			w.status.ProbesFailed++
+		}
 	}
 	w.status.Probed, w.status.Took = time.Now(), time.Since(start)
 	w.noteLocked(err)
@@ -202,6 +209,12 @@ func (w *Watcher) Await(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// Probe probes once, at once. What it sees counts for the state too.
+func (w *Watcher) Probe(ctx context.Context) error {
+	defer signal(w.observed)
+	return w.probeOnce(ctx)
 }
 
 // signal leaves a note in a channel that holds one.

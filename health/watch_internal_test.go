@@ -302,6 +302,28 @@ func TestAwaitEndsWithTheFirstFailure(t *testing.T) {
 	}
 }
 
+func TestProbesAreCountedWhoeverAskedForThem(t *testing.T) {
+	s := &slot{}
+	watch(t, s, 0, func(t *testing.T, w *Watcher) {
+		until(s, 1100*ms)
+		before := w.Status()
+		if err := w.Probe(t.Context()); err != nil {
+			t.Errorf("Probe = %v", err)
+		}
+		s.set(errSick)
+		if err := w.Probe(t.Context()); err != errSick {
+			t.Errorf("Probe = %v, want %v", err, errSick)
+		}
+		s.set(syscall.EMFILE)
+		_ = w.Probe(t.Context())
+		w.Nudge(errSick)
+		got := w.Status()
+		if got.Probes != before.Probes+2 || got.ProbesFailed != before.ProbesFailed+1 {
+			t.Errorf("%d probes of which %d failed, after %d of which %d did", got.Probes, got.ProbesFailed, before.Probes, before.ProbesFailed)
+		}
+	})
+}
+
 func TestAwaitEndsWithItsContext(t *testing.T) {
 	s := &slot{took: time.Hour}
 	watch(t, s, 0, func(t *testing.T, w *Watcher) {

@@ -74,6 +74,17 @@ func (h Histogram) Sub(earlier Histogram) Histogram {
 	return diff
 }
 
+// Above is the number of latencies that exceed d, within 2 % of it.
+func (h Histogram) Above(d time.Duration) uint64 {
+	var sum uint64
+	for i, n := range h.counts {
+		if n > 0 && bucketMiddle(i) > d {
+			sum += n
+		}
+	}
+	return sum
+}
+
 // Quantile returns the latency that a share q of the requests, from 0 to 1,
 // did not exceed, within 2 %; zero when there were none.
 func (h Histogram) Quantile(q float64) time.Duration {

@@ -114,6 +114,18 @@ func (s SlotStats) Total() int64 {
 	return sum
 }
 
+// Judged is the number of requests that ended and say something about the slot:
+// all but those that a client or we ourselves spoiled.
+func (s SlotStats) Judged() int64 {
+	n := s.Total()
+	for name, spoiled := range s.Causes {
+		if !cause(name).ofSlot() {
+			n -= spoiled
+		}
+	}
+	return max(n, 0)
+}
+
 // Stats returns what is known of every slot, by service and slot. Claims and
 // counters are read one after the other, so they may differ by what happens
 // meanwhile.

@@ -43,6 +43,9 @@ func TestStatsCountWhatEnded(t *testing.T) {
 	if got.Total() != 8 || got.Latency.Count() != 7 {
 		t.Errorf("%d requests with %d latencies, want 8 with 7: streams have none", got.Total(), got.Latency.Count())
 	}
+	if got.Judged() != 6 {
+		t.Errorf("%d requests say something of the slot, want all 8 but those that a client spoiled", got.Judged())
+	}
 	green := mustClaim(t, p, "backend")
 	stats := p.Stats()["backend"]
 	if stats["green"].InFlight != 1 || stats["green"].Draining != 0 || stats["blue"].InFlight != 2 {
@@ -84,6 +87,24 @@ func TestQuantilesAreWithinTwoPercent(t *testing.T) {
 			t.Errorf("quantile %v is %v, want %v", q, got, want)
 		}
 	})
+}
+
+func TestAboveCountsTheLongerOnes(t *testing.T) {
+	var h histogram
+	for ms := range 100 {
+		h.observe(time.Duration(ms+1) * time.Millisecond)
+	}
+	for _, c := range []struct {
+		above       time.Duration
+		least, most uint64
+	}{{0, 100, 100}, {50 * time.Millisecond, 48, 52}, {95 * time.Millisecond, 2, 8}, {time.Second, 0, 0}} {
+		if got := h.snapshot().Above(c.above); got < c.least || got > c.most {
+			t.Errorf("%d are above %s, want %d to %d", got, c.above, c.least, c.most)
+		}
+	}
+	if got := (Histogram{}).Above(0); got != 0 {
+		t.Errorf("%d of none are above", got)
+	}
 }
 
 func TestBucketsFollowEachOther(t *testing.T) {

@@ -17,6 +17,7 @@
 //   - S3 No switch to a slot that was not healthy in this transaction, unless
 //     forced, and then it is recorded as forced.
 //   - S4 One operation at a time; a second is refused as busy, naming the first.
+//     Several that belong together keep others out by a [Reservation].
 //   - S5 A step that fails leaves traffic where it was; every state has a way
 //     out.
 //
@@ -40,6 +41,13 @@
 // The history is written under the lock, because the state remembers only the
 // last operation: so at most one line can be missing after a crash, and the
 // next start can add it.
+//
+// # Bakes
+//
+// A switch may begin a bake: the state remembers its plan, what it compares with
+// and when it ends, so that it goes on after a restart. Who watches and judges is
+// the caller; [Switcher.EndBake] saves a verdict and [Switcher.Return] takes the
+// traffic back, by the transaction above. Any other move ends the bake.
 //
 // # Who starts and stops what
 //

@@ -36,7 +36,7 @@ import (
 //	              connect failed              Await│        │ Operations
 //	                        └───────> watches ─────┘   control socket <── charactier-proxyctl
 //	                                     │
-//	                              both slots of each service
+//	             units ── state ──> both slots of each service <── role ── roles <── State
 type daemon struct {
 	paths   paths.Paths
 	log     *zap.Logger
@@ -50,8 +50,11 @@ type daemon struct {
 	switcher  *switcher.Switcher
 	proxy     *proxy.Proxy
 	watches   *watches
+	units     *units
+	roles     *roles
 	doors     *doors
 	sampler   *sampler
+	bakes     *bakes
 	control   net.Listener
 	admin     net.Listener // nil when off
 	access    *accessLogFile
@@ -81,6 +84,8 @@ type daemonOptions struct {
 	// disk or the data path; nil means nobody does.
 	wrapStore   func(switcher.Store) switcher.Store
 	wrapTraffic func(switcher.Traffic) switcher.Traffic
+	// connectUnits reaches systemd; nil means that there is none.
+	connectUnits func(context.Context) (unitBus, error)
 }
 
 // newDaemon builds the daemon and opens what it needs; nothing runs yet. What
@@ -104,6 +109,8 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 	d.sampler = newSampler(d.proxy.Stats)
 	d.events = switcher.NewBroker()
 	d.watches = &watches{onChange: d.healthChanged, byPlace: map[place]*watch{}}
+	d.units = &units{connect: o.connectUnits, log: d.log, onChange: d.unitChanged}
+	d.roles = &roles{new: d.newKeeper, byService: map[string]roleKeeper{}}
 	if err := d.openState(o); err != nil {
 		return nil, err
 	}
@@ -138,6 +145,10 @@ func (d *daemon) openState(o daemonOptions) error {
 		return err
 	}
 	d.onClose("switcher", func() error { d.switcher.Close(); return nil })
+	d.bakes = &bakes{
+		stats: d.proxy.Stats, switcher: d.switcher, watches: d.watches, events: d.events, log: d.log.Named("bake"), actor: daemonActor("bake"),
+		begun: map[place]proxy.SlotStats{}, running: map[string]*baking{},
+	}
 	return nil
 }
 
@@ -153,7 +164,7 @@ func (d *daemon) openSockets(ctx context.Context, cfg *config.Config) (err error
 	for _, o := range opened {
 		d.onClose("listener "+o.address, ignoreClosed(o.listener.Close))
 	}
-	d.doors.point(wanted, opened)
+	d.doors.point(cfg, opened)
 	if cfg.Admin.Listen != "" {
 		if d.admin, err = d.inherited.Listen(ctx, "tcp", cfg.Admin.Listen); err != nil {
 			return fmt.Errorf("opening the admin listener: %w", err)
@@ -193,12 +204,15 @@ func (d *daemon) run(ctx context.Context) error {
 	defer endRest()
 	group, rest := errgroup.WithContext(rest)
 	d.tasks = newTasks(rest, group)
-	d.watches.tasks = d.tasks
+	d.watches.tasks, d.units.tasks, d.roles.tasks = d.tasks, d.tasks, d.tasks
 	cfg := d.config.current()
 	if err := d.begin(cfg); err != nil {
 		return err
 	}
 	group.Go(func() error { d.sampler.run(rest); return nil })
+	group.Go(func() error { d.bakes.run(rest); return nil })
+	group.Go(func() error { d.nudgeRoles(rest); return nil })
+	group.Go(func() error { d.tellDrift(rest); return nil })
 	group.Go(func() error { return d.controlServer.Serve(rest, d.control) })
 	if d.admin != nil {
 		group.Go(func() error { return serveAdmin(rest, d.admin, newAdmin(d)) })
@@ -369,8 +383,12 @@ func (d *daemon) connectFailed(service, slot string, err error) {
 	d.watches.connectFailed(service, slot, err)
 }
 
-// healthChanged is told of each change of a slot's health.
+// healthChanged is told of each change of a slot's health. One that is healthy
+// again may be another process, which does not know its role.
 func (d *daemon) healthChanged(p place, s health.Status) {
+	if s.State == health.Healthy {
+		d.roles.restarted(p)
+	}
 	level, logLevel, text := switcher.LevelInfo, zap.InfoLevel, p.String()+" is "+s.State.String()
 	if s.State == health.Unhealthy {
 		level, logLevel, text = switcher.LevelWarn, zap.WarnLevel, text+": "+errorText(s.Err)

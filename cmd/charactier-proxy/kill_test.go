@@ -153,6 +153,10 @@ type killWorld struct {
 }
 
 func newKillWorld(t *testing.T, services int) *killWorld {
+	return newKillWorldOf(t, services, func(int) (blue, green string) { return namedSlot(t, "blue"), namedSlot(t, "green") })
+}
+
+func newKillWorldOf(t *testing.T, services int, slots func(service int) (blue, green string)) *killWorld {
 	w := &killWorld{T: t, dir: shortDir(t)}
 	var yaml strings.Builder
 	yaml.WriteString("services:\n")
@@ -169,7 +173,8 @@ func newKillWorld(t *testing.T, services int) *killWorld {
 		w.listeners = append(w.listeners, file)
 		t.Cleanup(func() { file.Close() })
 		ln.Close() // the file keeps the socket listening
-		fmt.Fprintf(&yaml, serviceYAML, fmt.Sprint("s", i), w.addresses[i], namedSlot(t, "blue"), namedSlot(t, "green"))
+		blue, green := slots(i)
+		fmt.Fprintf(&yaml, serviceYAML, fmt.Sprint("s", i), w.addresses[i], blue, green)
 	}
 	yaml.WriteString("admin: {listen: \"\"}\n")
 	if err := os.WriteFile(filepath.Join(w.dir, "config.yaml"), []byte(yaml.String()), 0o600); err != nil {

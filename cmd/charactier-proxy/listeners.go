@@ -93,16 +93,16 @@ func (o *door) bind(inherited *systemd.Inherited) (err error) {
 	return nil
 }
 
-// point makes every open door lead to the service that addresses names for it,
-// and remembers those newly opened.
-func (d *doors) point(addresses map[string]string, opened []*door) {
+// point makes every open door lead to the service that cfg names for it, and
+// remembers those newly opened.
+func (d *doors) point(cfg *config.Config, opened []*door) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, o := range opened {
 		d.open[o.address] = o
 	}
-	for address, service := range addresses {
-		h := d.proxy.Handler(service)
+	for address, service := range addresses(cfg) {
+		h := hideRole(cfg.Services[service].Role.Path, d.proxy.Handler(service))
 		d.open[address].leadsTo.Store(&h)
 	}
 }

@@ -28,7 +28,7 @@ func (d *daemon) move(ctx context.Context, r control.SwitchRequest, by switcher.
 	do func(context.Context, switcher.Request) (switcher.Record, *switcher.Draining, error),
 ) (switcher.Record, error) {
 	record, draining, err := do(ctx, switcher.Request{
-		Services: r.Services, To: r.To, Force: r.Force, Reason: r.Reason, Actor: by, Wait: r.Wait, Within: r.Within,
+		Services: r.Services, To: r.To, Force: r.Force, Reason: r.Reason, Actor: by, Wait: r.Wait, Within: r.Within, Bake: d.bakeWith(r.Bake),
 	})
 	if err != nil {
 		return record, err

@@ -130,7 +130,7 @@ func (d *daemon) apply(ctx context.Context, by switcher.Actor, cfg *config.Confi
 		}
 		return err
 	}
-	d.serve(wanted, opened)
+	d.serve(cfg, opened)
 	d.level.SetLevel(logLevel(cfg))
 	d.config.accept(cfg, d.configPath(), needsRestart)
 	d.closeUnwanted(wanted)
@@ -158,9 +158,9 @@ func (d *daemon) configure(ctx context.Context, by switcher.Actor, cfg *config.C
 	}
 }
 
-// route gives the data path its table and the slots their watches. It runs
-// under the switcher's lock, so that a switch never asks the watch of an address
-// that traffic does not go to any more (S3).
+// route gives the data path its table and the slots their watches, and has them
+// told their roles. It runs under the switcher's lock, so that a switch never
+// asks the watch of an address that traffic does not go to any more (S3).
 func (d *daemon) route(cfg *config.Config, active map[string]switcher.Slot, held map[string]bool) error {
 	slots := make(map[string]string, len(active))
 	for name, slot := range active {
@@ -174,12 +174,14 @@ func (d *daemon) route(cfg *config.Config, active map[string]switcher.Slot, held
 		return err
 	}
 	d.watches.apply(wantedWatches(cfg))
+	d.units.apply(wantedUnits(cfg))
+	d.roles.apply(wantedRoles(cfg))
 	return nil
 }
 
 // serve lets the doors lead where cfg says and starts those newly opened.
-func (d *daemon) serve(wanted map[string]string, opened []*door) {
-	d.doors.point(wanted, opened)
+func (d *daemon) serve(cfg *config.Config, opened []*door) {
+	d.doors.point(cfg, opened)
 	for _, o := range opened {
 		d.startDoor(o)
 	}

@@ -2,14 +2,21 @@ package main
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
 	"charactier-proxy/proxy"
 )
 
-// window is how far back rate and latency in the status look.
-const window = 10 * time.Second
+const (
+	// window is how far back rate and latency in the status look.
+	window = 10 * time.Second
+	// past is how far back the baseline of a bake looks, and apart is how far
+	// apart the samples are that are kept for it.
+	past  = 5 * time.Minute
+	apart = 15 * time.Second
+)
 
 // sampler remembers the data path's counters of the last seconds, so that the
 // status can show rates: the data path itself only ever counts up.
@@ -18,6 +25,7 @@ type sampler struct {
 
 	mu      sync.Mutex
 	samples []sample // oldest first, one a second
+	coarse  []sample // oldest first, one each apart
 }
 
 type sample struct {
@@ -26,7 +34,8 @@ type sample struct {
 }
 
 func newSampler(read func() map[string]map[string]proxy.SlotStats) *sampler {
-	return &sampler{read: read, samples: []sample{{time.Now(), read()}}}
+	first := []sample{{time.Now(), read()}}
+	return &sampler{read: read, samples: first, coarse: slices.Clone(first)}
 }
 
 // run samples until ctx ends.
@@ -51,6 +60,28 @@ func (s *sampler) take(now time.Time) {
 	for len(s.samples) > 1 && now.Sub(s.samples[1].at) >= window {
 		s.samples = s.samples[1:]
 	}
+	if now.Sub(s.coarse[len(s.coarse)-1].at) >= apart {
+		s.coarse = append(s.coarse, s.samples[len(s.samples)-1])
+	}
+	for len(s.coarse) > 1 && now.Sub(s.coarse[0].at) > past {
+		s.coarse = s.coarse[1:]
+	}
+}
+
+// before returns a slot's counters at the earliest moment that is remembered
+// and not before since; ok is false if there is none.
+func (s *sampler) before(service, slot string, since time.Time) (stats proxy.SlotStats, at time.Time, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, all := range [][]sample{s.coarse, s.samples} {
+		for _, each := range all {
+			if !each.at.Before(since) && (!ok || each.at.Before(at)) {
+				stats, at, ok = each.stats[service][slot], each.at, true
+				break
+			}
+		}
+	}
+	return stats, at, ok
 }
 
 // recent is what a slot did within the window.

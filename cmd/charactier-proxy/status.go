@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"time"
 
 	"charactier-proxy/cmd/internal/config"
 	"charactier-proxy/health"
@@ -38,8 +39,11 @@ func (d *daemon) Status(context.Context) control.Status {
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Services)) {
 		s.Warnings = append(s.Warnings, d.healthWarning(name, state.Services[name].Active)...)
+		s.Warnings = append(s.Warnings, bakeWarning(name, state.Services[name])...)
+		s.Warnings = append(s.Warnings, d.roles.warnings(name, time.Now())...)
 		s.Services = append(s.Services, d.serviceStatus(name, cfg.Services[name], state.Services[name], stats[name]))
 	}
+	s.Drift = d.drift(time.Now())
 	return s
 }
 
@@ -67,6 +71,10 @@ func (d *daemon) serviceStatus(name string, cfg *config.Service, state switcher.
 		Waiting:     d.proxy.Waiting(name),
 		BadReleases: state.BadReleases,
 	}
+	if state.Bake != nil {
+		result := d.bakes.live(name, state.Bake.BakeResult)
+		s.Bake = &result
+	}
 	for _, slot := range []switcher.Slot{switcher.Blue, switcher.Green} {
 		s.Slots = append(s.Slots, d.slotStatus(place{name, slot}, cfg, state.Active == slot, stats[string(slot)]))
 	}
@@ -93,6 +101,8 @@ func (d *daemon) slotStatus(p place, cfg *config.Service, active bool, stats pro
 		Rate:     recent.rate,
 		P50:      recent.p50,
 		P99:      recent.p99,
+		Runs:     d.unitStatus(p),
+		Role:     d.roles.status(p),
 	}
 }
 

@@ -100,6 +100,13 @@ func (w *watches) Await(ctx context.Context, service string, slot switcher.Slot)
 	return found.Await(ctx)
 }
 
+// unitLeft is told that the unit of a place is not active any more.
+func (w *watches) unitLeft(p place, err error) {
+	if found := w.get(p); found != nil {
+		found.Nudge(err)
+	}
+}
+
 // connectFailed is told by the data path, which must not wait.
 func (w *watches) connectFailed(service, slot string, err error) {
 	if found := w.get(place{service, switcher.Slot(slot)}); found != nil {

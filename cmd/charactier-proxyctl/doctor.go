@@ -22,9 +22,9 @@ func newDoctorCmd(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look for what is known to go wrong, and say what mends it",
-		Long: `Looks at the daemon, the units, the ports, the health routes, nginx, who goes past
-the proxy, the releases, the disks and the clock, and changes nothing. What is
-wrong is printed with the command that mends it. As root it sees everything;
+		Long: `Looks at the daemon, the units, the ports, the health routes, nginx, who goes
+past the proxy, the releases, the disks and the clock, and changes nothing. What
+is wrong is printed with the command that mends it. As root it sees everything;
 otherwise it says what it had to skip.
 
 The exit code is 1 if something fails, or would at the next switch, stop or
@@ -37,7 +37,7 @@ reboot. Warnings are for quieter times.`,
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return e.examine(cmd.Context(), &f) }
 	cmd.Flags().StringSliceVar(&f.services, "service", nil, serviceHelp)
 	cmd.Flags().BoolVarP(&f.all, "all", "a", false, "list also what is fine and what was skipped")
-	cmd.Flags().BoolVar(&f.deep, "deep", false, "ask for what takes time too: whether the repository can be reached")
+	cmd.Flags().BoolVar(&f.deep, "deep", false, "ask the repository too, over the network")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print JSON")
 	completeServices(e, cmd)
 	return cmd

@@ -44,11 +44,15 @@ func newHistoryCmd(e *env) *cobra.Command {
 }
 
 // recordText is one operation: a line, and one more each for its reason, its
-// error and its warning.
+// error, its warning and its bake.
 func (e *env) recordText(r switcher.Record) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  %s  %s\n", clock(r.Started), e.outcome(r.Outcome), e.recordLine(r))
-	for _, more := range []struct{ name, text string }{{"reason", r.Reason}, {"error", r.Error}, {"warning", r.Warning}} {
+	bake := ""
+	if r.Bake != nil {
+		bake = string(r.Bake.Verdict) + ": " + r.Bake.Text
+	}
+	for _, more := range []struct{ name, text string }{{"reason", r.Reason}, {"error", r.Error}, {"warning", r.Warning}, {"bake", bake}} {
 		if more.text != "" {
 			fmt.Fprintf(&b, "%21s%s: %s\n", "", more.name, clean(more.text))
 		}

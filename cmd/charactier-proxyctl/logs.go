@@ -35,9 +35,10 @@ func newLogsCmd(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "logs",
 		Short: "Show what both slots and the deploys have written, in one",
-		Long: `The journals of the slots' units and the log of deploys (deploy.log), in the order
-of time. Of a unit's journal also what systemd says about it. With --follow it
-goes on until Ctrl-C.
+		Long: `The journals of the slots' units and the log of deploys (deploy.log), in the
+order of time; of a unit's journal also what systemd says about it. With
+--follow it goes on until Ctrl-C. With --since, all lines since then are shown;
+a time is 30m (ago), 14:05 or "2026-01-31 14:05:00".
 
 The journal is shown to root and to members of the group systemd-journal.`,
 		Example: `  charactier-proxyctl logs -f
@@ -50,8 +51,8 @@ The journal is shown to root and to members of the group systemd-journal.`,
 	}
 	flags := cmd.Flags()
 	flags.BoolVarP(&f.follow, "follow", "f", false, "go on showing what is written")
-	flags.IntVarP(&f.lines, "lines", "n", 100, "begin with the newest `N` lines; with --since, all since then")
-	flags.StringVar(&f.since, "since", "", "leave out what is older: a `TIME` such as 30m, 14:05 or \"2026-01-31 14:05:00\"")
+	flags.IntVarP(&f.lines, "lines", "n", 100, "begin with the newest `N` lines")
+	flags.StringVar(&f.since, "since", "", "leave out what is older than `TIME`")
 	flags.StringSliceVar(&f.services, "service", nil, serviceHelp)
 	flags.StringVar(&f.slot, "slot", "", "only the slot `SLOT`: blue or green")
 	flags.BoolVar(&f.noDeploy, "no-deploy", false, "leave out the log of deploys")

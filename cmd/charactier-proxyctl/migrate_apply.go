@@ -172,6 +172,9 @@ func (m *migration) carryOut(ctx context.Context, files []*nginxFile, places []p
 	}
 	m.result.Outcome = "done"
 	m.afterMigration(server)
+	if m.f.undo {
+		m.checkUndone(ctx, changes)
+	}
 	return nil
 }
 

@@ -41,9 +41,13 @@ func (m *migration) read(ctx context.Context) ([]*nginxFile, error) {
 	}
 	switch {
 	case errors.As(err, &refusal):
+		hint := m.program.Command("-t")
+		if m.uid != 0 {
+			hint = "as root: sudo " + m.self() + " migrate"
+		}
 		return nil, migrateError{
 			error: fmt.Errorf("nginx does not take its configuration as it stands, so nothing was changed: %w", err),
-			code:  "nginx-refuses", exit: control.ExitFailed, hint: m.program.Command("-t"),
+			code:  "nginx-refuses", exit: control.ExitFailed, hint: hint,
 		}
 	case err != nil:
 		return nil, err
@@ -86,10 +90,27 @@ func (m *migration) services(ctx context.Context) ([]control.ServiceStatus, erro
 		m.notef("%s", clean(err.Error()))
 		status, err = m.offline()
 	}
+	if err == nil && !m.f.dryRun && !m.f.sites {
+		err = m.idle(status)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return chosen(status.Services, m.f.services)
+}
+
+// idle is an error while something may switch: where nginx sends requests and
+// which slot is active must not change at once.
+func (m *migration) idle(status control.Status) error {
+	for _, op := range []*switcher.Operation{status.Reservation, status.Operation} {
+		if op != nil {
+			return migrateError{
+				error: fmt.Errorf("%w: %s", switcher.ErrBusy, op.Kind), code: "busy", exit: control.ExitBusy,
+				hint: m.self() + " status shows it", traffic: "nginx does as before",
+			}
+		}
+	}
+	return nil
 }
 
 // offline is what the configuration and the state file say.

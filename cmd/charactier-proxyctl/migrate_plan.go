@@ -69,14 +69,14 @@ func (m *migration) checkPlace(ctx context.Context, p place, slot switcher.Slot)
 	s := p.service
 	cfg := m.serviceConfig(ctx, s)
 	if keep := p.upstream.Keepalive(); keep >= cfg.idle {
-		m.warn("%s:%d: nginx keeps connections to us for %s, and the daemon closes them after server.idle_timeout (%s): it must be longer",
+		m.warn("%s:%d: nginx keeps idle connections for %s, but the daemon closes them after %s: server.idle_timeout must be longer",
 			p.file.path, p.upstream.Line(), keep, cfg.idle)
 	}
 	switch {
 	case s.Held != nil:
 		return refusef(m.self()+" release-hold --service "+s.Name, "%s is held: its requests would wait", s.Name)
 	case slot != "" && slot != s.Active && m.f.adopt:
-		m.notef("nginx sends %s to %s, the daemon to %s: the daemon is switched first", clean(s.Name), slot, s.Active)
+		m.notef("nginx sends %s to %s, the daemon to %s: the daemon has to be switched first", clean(s.Name), slot, s.Active)
 		return m.adopt(p, slot)
 	case slot != "" && slot != s.Active:
 		return migrateError{

@@ -111,3 +111,20 @@ func findBlock(records []migrationRecord, p place) *recordedBlock {
 	}
 	return nil
 }
+
+// checkUndone warns if the daemon was switched while nginx was pointed at a
+// slot. Without the daemon nobody could.
+func (m *migration) checkUndone(ctx context.Context, changes []change) {
+	status, err := m.client().Status(ctx)
+	if err != nil {
+		return
+	}
+	for _, now := range status.Services {
+		for _, c := range changes {
+			if now.Name == c.service.Name && now.Active != c.service.Active {
+				m.warn("the daemon was switched to %s meanwhile, and nginx sends %s to %s: migrate, then migrate --undo again",
+					now.Active, now.Name, c.service.Active)
+			}
+		}
+	}
+}

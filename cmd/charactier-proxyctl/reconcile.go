@@ -37,9 +37,9 @@ daemon will go by after a reboot too.`,
 	}
 }
 
-// reconcileTime bounds one run: a unit may take long to start, and the next run
-// comes within a minute.
-const reconcileTime = 5 * time.Minute
+// reconcileTime bounds one run, a little under what its unit has
+// (TimeoutStartSec=).
+const reconcileTime = 100 * time.Second
 
 func (e *env) reconcile(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, reconcileTime)

@@ -2,10 +2,8 @@ package main
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"charactier-proxy/cmd/internal/spelling"
@@ -99,76 +97,12 @@ func (e *env) writeService(b *strings.Builder, s control.ServiceStatus) {
 	if s.Held != nil {
 		e.writeText(b, "    %s", e.heldText(s))
 	}
-}
-
-func (e *env) writeSlot(b *strings.Builder, s control.SlotStatus) {
-	arrow := "   "
-	if s.Active {
-		arrow = " " + e.glyph("→ ", "->")
+	if s.Bake != nil {
+		e.writeText(b, "    %s", e.bakeText(*s.Bake))
 	}
-	e.writeLine(b, slotFormat, arrow, e.pad(e.slot(s.Name), nameWidth), e.pad(e.healthText(s.Health), healthWidth),
-		count(float64(s.InFlight)), count(float64(s.Streams)), e.rate(s), e.latency(s, s.P50), e.latency(s, s.P99),
-		count(float64(s.Errors)))
-	place := clean(s.Address)
-	if s.Unit != "" {
-		place += "  " + clean(s.Unit)
+	if len(s.BadReleases) > 0 {
+		e.writeText(b, "    %s", e.badText(s.BadReleases))
 	}
-	e.writeLine(b, underName+"%s", e.paint(dim, place))
-	if s.Health.Error != "" && s.Health.State != healthy {
-		e.writeText(b, underName+"%s", e.paint(red, clean(s.Health.Error)))
-	}
-	if s.Draining && !s.Active {
-		left := openText(switcher.DrainCount{OpenRequests: s.InFlight, OpenStreams: s.Streams})
-		e.writeText(b, underName+"%s", e.paint(yellow, "draining: "+left+" left; do not stop it yet"))
-	}
-	if causes := causesText(s.ByCause); causes != "" {
-		e.writeText(b, underName+"%s", e.paint(dim, causes))
-	}
-}
-
-// healthText is a slot's health in words and with a sign.
-func (e *env) healthText(h control.HealthStatus) string {
-	sign, colour := e.glyph("✗", "x"), red
-	switch h.State {
-	case healthy:
-		sign, colour = e.glyph("✓", "+"), green
-	case "unknown", "":
-		return e.paint(yellow, "? not probed yet")
-	}
-	text := e.paint(colour, sign+" "+clean(h.State))
-	switch {
-	case h.State != healthy && !h.Since.IsZero():
-		text += ", " + brief(e.now().Sub(h.Since))
-	case h.State == healthy && !h.Probed.IsZero():
-		text += ", " + brief(e.now().Sub(h.Probed)) + " ago"
-	}
-	return text
-}
-
-func (e *env) rate(s control.SlotStatus) string {
-	if s.Rate == 0 {
-		return "-"
-	}
-	return count(s.Rate) + "/s"
-}
-
-func (e *env) latency(s control.SlotStatus, d time.Duration) string {
-	if s.Rate == 0 || d == 0 {
-		return "-"
-	}
-	return e.dur(d)
-}
-
-// causesText lists the errors that we answered for the slot.
-func causesText(byCause map[string]uint64) string {
-	var parts []string
-	for _, cause := range slices.Sorted(maps.Keys(byCause)) {
-		parts = append(parts, fmt.Sprintf("%s %d", clean(cause), byCause[cause]))
-	}
-	if len(parts) == 0 {
-		return ""
-	}
-	return "errors answered for it: " + strings.Join(parts, ", ")
 }
 
 func (e *env) heldText(s control.ServiceStatus) string {
@@ -179,12 +113,64 @@ func (e *env) heldText(s control.ServiceStatus) string {
 	return text + "; " + plural(s.Waiting, "request waits", "requests wait")
 }
 
+// bakeText is how the bake of the active slot stands.
+func (e *env) bakeText(b switcher.BakeResult) string {
+	colour := green
+	switch b.Verdict {
+	case switcher.Baking, switcher.Inconclusive, switcher.BakeEnded:
+		colour = yellow
+	case switcher.BakeFailed:
+		colour = red
+	}
+	text := "bake: " + e.paint(colour, clean(string(b.Verdict)))
+	if left := b.Until.Sub(e.now()); b.Verdict == switcher.Baking && left > 0 {
+		text += ", " + span(left) + " left"
+	}
+	if b.Text != "" {
+		text += ": " + clean(b.Text)
+	}
+	if b.Returned != "" {
+		text += "; the traffic was returned"
+	}
+	return text
+}
+
+// shownBad is how many bad releases fit on a screen.
+const shownBad = 3
+
+// badText names the newest releases that traffic was returned from.
+func (e *env) badText(all []switcher.BadRelease) string {
+	var parts []string
+	for _, bad := range all[:min(len(all), shownBad)] {
+		part := clean(bad.Release)
+		if bad.Reason != "" {
+			part += " (" + clean(bad.Reason) + ")"
+		}
+		parts = append(parts, part)
+	}
+	if more := len(all) - shownBad; more > 0 {
+		parts = append(parts, fmt.Sprintf("and %d more", more))
+	}
+	return e.paint(yellow, "not offered again:") + " " + strings.Join(parts, ", ")
+}
+
+// nowText is what is under way: "now: deploy backend blue -> green by bob: gate
+// for 12 s".
+func (e *env) nowText(op switcher.Operation) string {
+	what := clean(string(op.Kind))
+	if moves := e.movesText(op.Moves, nil); moves != "" {
+		what += " " + moves
+	}
+	return fmt.Sprintf("%s %s by %s: %s for %s", e.paint(yellow, "now:"), what, clean(op.Actor.User), clean(op.Step), e.ago(op.Started))
+}
+
 // statusNotes are the lines below the services.
 func (e *env) statusNotes(s control.Status) []string {
 	var notes []string
-	if op := s.Operation; op != nil {
-		notes = append(notes, fmt.Sprintf("%s %s %s by %s: %s for %s", e.paint(yellow, "now:"), op.Kind,
-			e.movesText(op.Moves, nil), clean(op.Actor.User), clean(op.Step), e.ago(op.Started)))
+	for _, op := range []*switcher.Operation{s.Reservation, s.Operation} {
+		if op != nil {
+			notes = append(notes, e.nowText(*op))
+		}
 	}
 	if s.Config.Rejected != "" {
 		notes = append(notes, fmt.Sprintf("%s the newest file was not taken, %s ago: %s", e.paint(red, "config:"),
@@ -195,6 +181,9 @@ func (e *env) statusNotes(s control.Status) []string {
 	}
 	if s.State.Note != "" {
 		notes = append(notes, e.paint(yellow, "state:")+" "+clean(s.State.Note))
+	}
+	for _, d := range s.Drift {
+		notes = append(notes, e.paint(yellow, "drift:")+" "+clean(d))
 	}
 	for _, w := range s.Warnings {
 		notes = append(notes, e.paint(yellow, "warning:")+" "+clean(w))

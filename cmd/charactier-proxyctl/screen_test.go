@@ -57,12 +57,18 @@ func calm() control.Status {
 			Slots: []control.SlotStatus{
 				{
 					Name: switcher.Blue, Address: "127.0.0.1:5000", Unit: "charactier-backend-blue.service",
-					Health: control.HealthStatus{State: healthy, Probed: noon.Add(-2 * time.Second)},
+					Health:  control.HealthStatus{State: healthy, Probed: noon.Add(-2 * time.Second)},
+					Release: "20261122-093004-1f3a77c",
+					Runs:    &control.UnitStatus{Active: "active", Sub: "running", Enabled: "disabled"},
+					Role:    &control.RoleStatus{Wanted: "standby", Told: "standby"},
 				},
 				{
 					Name: switcher.Green, Address: "127.0.0.1:5001", Unit: "charactier-backend-green.service", Active: true,
 					Health:   control.HealthStatus{State: healthy, Probed: noon.Add(-time.Second)},
 					InFlight: 12, Streams: 3, Rate: 41.26, P50: 12 * time.Millisecond, P99: 180 * time.Millisecond, Errors: 3,
+					Release: "20261123-095430-9be04d2",
+					Runs:    &control.UnitStatus{Active: "active", Sub: "running", Enabled: "enabled"},
+					Role:    &control.RoleStatus{Wanted: "active", Told: "active"},
 				},
 			},
 		}},
@@ -85,6 +91,14 @@ func troubled() control.Status {
 	green.InFlight, green.Streams, green.Rate, green.Errors = 123456, 9999, 12345.6, 1234567
 	green.P50, green.P99 = 900*time.Microsecond, 12*time.Second
 	green.ByCause = map[string]uint64{"connect": 40, "timeout": 2}
+	blue.Runs = &control.UnitStatus{Active: "failed", Sub: "failed", Result: "exit-code", Enabled: "enabled", Restarts: 1}
+	blue.Role = &control.RoleStatus{Wanted: "standby"}
+	green.Runs.Restarts = 5
+	green.Role = &control.RoleStatus{Wanted: "active", Told: "standby", Error: "telling 127.0.0.1:5001: POST /internal/role: nobody listens"}
+	s.Services[0].Bake = &switcher.BakeResult{Verdict: switcher.Baking, Until: noon.Add(41 * time.Second), Text: "12 of 50 requests so far, none failed"}
+	s.Services[0].BadReleases = []switcher.BadRelease{
+		{Release: "20261123-095430-9be04d2", Reason: "500s at the login\x1b[2J"}, {Release: "r3"}, {Release: "r2"}, {Release: "r1"},
+	}
 	s.Services[0].RolledBack = true
 	s.Services[0].Held = &switcher.Held{Since: noon.Add(-3 * time.Minute), Reason: "database migration", Actor: switcher.Actor{User: "alice"}}
 	s.Services[0].Waiting = 41
@@ -92,9 +106,14 @@ func troubled() control.Status {
 		Name: "frontend", Listen: []string{"127.0.0.1:3080", "unix:/run/frontend.sock"}, Active: switcher.Blue, Since: noon,
 		Slots: []control.SlotStatus{
 			{Name: switcher.Blue, Address: "unix:/run/frontend-blue.sock", Active: true, Health: control.HealthStatus{State: "unknown"}},
-			{Name: switcher.Green, Address: "127.0.0.1:3001", Health: control.HealthStatus{State: "unhealthy"}},
+			{Name: switcher.Green, Address: "127.0.0.1:3001", Health: control.HealthStatus{State: "unhealthy"}, Release: "r4"},
 		},
+		Bake: &switcher.BakeResult{Verdict: switcher.BakeFailed, Text: "8 % of 200 requests failed, 0 % before", Returned: "X1"},
 	})
+	s.Reservation = &switcher.Operation{
+		Kind: "deploy", Step: "switch", Started: noon.Add(-90 * time.Second), Actor: switcher.Actor{User: "bob"},
+		Moves: []switcher.Move{{Service: "frontend", From: switcher.Blue, To: switcher.Green}},
+	}
 	s.Operation = &switcher.Operation{
 		Kind: switcher.KindSwitch, Step: "awaiting health", Started: noon.Add(-12 * time.Second), Actor: switcher.Actor{User: "bob"},
 		Moves: []switcher.Move{{Service: "frontend", From: switcher.Blue, To: switcher.Green}},
@@ -102,7 +121,11 @@ func troubled() control.Status {
 	s.Config.Rejected, s.Config.RejectedAt = "config.yaml:3:9: admin.listen: not an address", noon.Add(-2*time.Minute)
 	s.Config.NeedsRestart = []string{"admin.listen", "control.group"}
 	s.State.Note = "the state was damaged; the previous one was taken"
-	s.Warnings = []string{"charactier-backend-green.service is not enabled"}
+	s.Warnings = []string{"a restart would not take the configuration file as it is now"}
+	s.Drift = []string{
+		"backend: a reboot would start both slots: systemctl disable charactier-backend-blue.service",
+		"backend/blue: charactier-backend-blue.service failed (exit-code): journalctl -u charactier-backend-blue.service -n 50",
+	}
 	return s
 }
 
@@ -139,7 +162,7 @@ func TestOnATerminalNoLineOfTheTableIsWiderThanIt(t *testing.T) {
 		e, _, _ := testEnv()
 		e.isTerminal, e.colour, e.width = true, true, func() int { return width }
 		for line := range strings.Lines(e.statusText(calm())) {
-			isTable := strings.Contains(line, "blue") || strings.Contains(line, "green ") || strings.Contains(line, "SLOT")
+			isTable := strings.Contains(line, "blue") || strings.Contains(line, "green ") || strings.Contains(line, "SLOT") || strings.Contains(line, "release")
 			if w := visible(strings.TrimSuffix(line, "\n")); isTable && !strings.HasPrefix(line, "last") && w > width {
 				t.Errorf("%d columns on a terminal of %d: %q", w, width, line)
 			}

@@ -3,7 +3,10 @@ package main
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strconv"
@@ -24,7 +27,25 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		program:      main,
 		"fakedaemon": fakeDaemon,
+		"journalctl": fakeJournal,
 	})
+}
+
+// fakeJournal is the command journalctl of scripts: it prints the file JOURNAL,
+// after the arguments that it was given are in JOURNAL.args.
+func fakeJournal() {
+	file := os.Getenv("JOURNAL")
+	text, err := os.ReadFile(file)
+	if err == nil {
+		err = os.WriteFile(file+".args", []byte(strings.Join(os.Args[1:], " ")+"\n"), 0o600)
+	}
+	if err == nil {
+		_, err = os.Stdout.Write(text)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 func TestScripts(t *testing.T) {
@@ -49,6 +70,7 @@ func TestScripts(t *testing.T) {
 			"ended":        endedCommand,
 			"await-socket": awaitSocket,
 			"await-text":   awaitText,
+			"stranger":     strangerCommand,
 		},
 	})
 }
@@ -160,4 +182,16 @@ func awaitText(ts *testscript.TestScript, _ bool, args []string) {
 		raw, err := os.ReadFile(path)
 		return err == nil && strings.Contains(string(raw), args[1])
 	})
+}
+
+// strangerCommand answers every request with 200 and writes where it does so
+// into a file, in the place of the word STRANGER: stranger FILE.
+func strangerCommand(ts *testscript.TestScript, _ bool, args []string) {
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	ts.Defer(server.Close)
+	path := ts.MkAbs(args[0])
+	raw, err := os.ReadFile(path)
+	ts.Check(err)
+	text := strings.ReplaceAll(string(raw), "STRANGER", server.Listener.Addr().String())
+	ts.Check(os.WriteFile(path, []byte(text), 0o600))
 }

@@ -17,6 +17,7 @@ type moveFlags struct {
 	wait        time.Duration
 	drain       time.Duration
 	noDrainWait bool
+	bake        time.Duration // switch only
 }
 
 func newSwitchCmd(e *env) *cobra.Command {
@@ -29,10 +30,15 @@ chosen services move in the same instant and no request is lost: those under way
 end on the slot on which they began. The answer comes when these have ended, or
 after the service's drain_timeout.
 
+With --bake the daemon then compares the new slot with what the old one did:
+how many requests fail, and how long they take. If it is worse, the daemon
+returns the traffic by itself, and the exit code is 6.
+
 Ctrl-C before the swap aborts; after it, it only ends the waiting.`,
 		Example: `  charactier-proxyctl switch
   charactier-proxyctl switch green --reason "release 412"
-  charactier-proxyctl switch --service backend --wait 30s`,
+  charactier-proxyctl switch --service backend --wait 30s
+  charactier-proxyctl switch --bake 60s`,
 		Args: func(_ *cobra.Command, args []string) error {
 			_, err := slotArg(args)
 			return err
@@ -47,6 +53,7 @@ Ctrl-C before the swap aborts; after it, it only ends the waiting.`,
 		},
 	}
 	f.register(e, cmd)
+	cmd.Flags().DurationVar(&f.bake, "bake", 0, "watch it for `TIME`, and return if it is worse")
 	return cmd
 }
 
@@ -59,8 +66,10 @@ func (f *moveFlags) register(e *env, cmd *cobra.Command) {
 }
 
 func (f *moveFlags) request(to switcher.Slot) (control.SwitchRequest, error) {
-	r := control.SwitchRequest{To: to, Services: f.services, Force: f.force, Reason: f.reason, Wait: f.wait, Drain: f.drain}
+	r := control.SwitchRequest{To: to, Services: f.services, Force: f.force, Reason: f.reason, Wait: f.wait, Drain: f.drain, Bake: f.bake}
 	switch {
+	case f.bake < 0:
+		return r, usagef("", "--bake %s is negative", f.bake)
 	case f.wait < 0:
 		return r, usagef("", "--wait %s is negative", f.wait)
 	case f.drain < 0:
@@ -101,7 +110,15 @@ func (e *env) move(ctx context.Context, f *moveFlags, kind switcher.Kind, to swi
 		}
 		return e.failed(ctx, record, err, f.json)
 	}
-	return e.moved(ctx, record, f, to)
+	if record.Bake == nil {
+		return e.moved(ctx, record, f, to)
+	}
+	if !f.json {
+		if err := e.moved(ctx, record, f, to); err != nil {
+			return err
+		}
+	}
+	return e.baked(ctx, record, f.json)
 }
 
 // moved tells how a switch or rollback ended.

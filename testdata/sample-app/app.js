@@ -23,6 +23,9 @@ export function createApp(slot) {
     res.json({ healthy, ...who(slot) });
   });
 
+  app.post(slot.rolePath, slot.role.route);
+  app.get('/api/v1/role', (req, res) => res.json({ ...slot.role.now, ...who(slot) }));
+
   app.all('/api/v1/echo', express.json(), (req, res) => {
     res.json({
       id: req.get('X-Request-Id'),

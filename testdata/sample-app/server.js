@@ -2,7 +2,9 @@
 import { createServer } from 'node:http';
 import { WebSocketServer } from 'ws';
 import { createApp } from './app.js';
+import { startJobs } from './jobs.js';
 import { Ledger } from './ledger.js';
+import { createRole } from './role.js';
 
 const {
   PORT = '5000',
@@ -11,6 +13,10 @@ const {
   REVISION = 'unknown',
   LEDGER,
   WEBHOOK_SECRET = 'whsec_sample',
+  ROLE_PATH = '/internal/role',
+  ROLE_LEASE_MS = '0',
+  JOB_LEDGER,
+  JOB_EVERY_MS = '1000',
   KEEP_ALIVE_TIMEOUT_MS,
   STOP_TIMEOUT_MS = '30000',
   EXIT_CODE,
@@ -23,6 +29,8 @@ if (EXIT_CODE) { // as an app does that lacks what it needs
   console.error('cannot reach the database');
   process.exit(Number(EXIT_CODE));
 }
+const role = createRole({ lease: Number(ROLE_LEASE_MS) });
+if (JOB_LEDGER) startJobs(role, { slot: SLOT, file: JOB_LEDGER, every: Number(JOB_EVERY_MS) });
 
 const app = createApp({
   slot: SLOT,
@@ -32,6 +40,8 @@ const app = createApp({
   healthy: HEALTHY === 'true',
   failShare: Number(FAIL_SHARE),
   failAfter: Number(FAIL_AFTER),
+  rolePath: ROLE_PATH,
+  role,
 });
 const server = createServer(app);
 if (KEEP_ALIVE_TIMEOUT_MS) server.keepAliveTimeout = Number(KEEP_ALIVE_TIMEOUT_MS);

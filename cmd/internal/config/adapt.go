@@ -66,6 +66,15 @@ func (c *Config) SwitcherServices() []switcher.ServiceConfig {
 	return all
 }
 
+// BakePlan says how the service's newly active slot is compared with the one
+// before.
+func (s *Service) BakePlan() switcher.BakePlan {
+	return switcher.BakePlan{
+		Time: s.Bake.Time, MinRequests: s.Bake.MinRequests, Errors: s.Bake.Errors,
+		Slowdown: s.Bake.Slowdown, Slack: s.Bake.Slack, Return: s.Bake.Inconclusive == "return",
+	}
+}
+
 // SocketGroup is the group that the control socket belongs to: the wider of the
 // two. Empty means the daemon's own.
 func (c Control) SocketGroup() string {

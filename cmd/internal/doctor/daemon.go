@@ -160,9 +160,10 @@ func checkState(f *Facts) []Finding {
 	if dir.Missing() && f.Daemon.Err != nil {
 		return skip("there is no %s: nothing was ever switched", f.StateDir)
 	}
+	note := f.Daemon.Status.State.Note
 	switch {
-	case f.Daemon.Err == nil && f.Daemon.Status.State.Note != "":
-		l.warn("charactier-proxyctl status", "%s", f.Daemon.Status.State.Note)
+	case note != "" && !strings.HasPrefix(note, "first start"):
+		l.warn("charactier-proxyctl status", "%s", note)
 	case errors.Is(f.State.Err, fs.ErrPermission): // told of the directory
 	case f.State.Err != nil:
 		l.fail("sudo charactier-proxy --assume-active SERVICE=SLOT", "%v", f.State.Err)

@@ -37,7 +37,7 @@ func sound() *Facts {
 			Environment: []string{"NODE_ENV=production", "PORT=" + port(place.Address)},
 			Variables:   []EnvironmentFile{{Path: "/etc/charactier/backend.env", Text: Text{Path: "/etc/charactier/backend.env", Unit: place.Unit, Content: "# secrets\nMONGO_URL=mongodb://localhost:27017\n"}}},
 			Directory:   place.Link, StopTimeout: 35 * time.Second,
-			Files: []Text{{"/etc/systemd/system/" + place.Unit, place.Unit, "# the " + string(name) + " slot\n[Service]\nWorkingDirectory=" + place.Link + "\nEnvironment=PORT=" + port(place.Address) + "\n"}},
+			Files: []Text{{"/etc/systemd/system/" + place.Unit, place.Unit, "# a comment of its own" + strings.Repeat("!", len(name)) + "\n[Service]\nWorkingDirectory=" + place.Link + "\nEnvironment=PORT=" + port(place.Address) + "\n"}},
 		}
 		svc.Slots = append(svc.Slots, &Slot{
 			Name: name, Address: place.Address, Unit: unit, Owner: Owner{Nobody: true},
@@ -208,6 +208,7 @@ func unitPlantings() []planting {
 		{"the unit has failed", func(f *Facts) {
 			u := &green(f).Unit
 			u.Active, u.Result, u.Journal = "failed", "exit-code", []string{"Error: Cannot find module 'express'"}
+			u.ExitCode, u.Status = 1, 1
 		}, Fail, "unit", "last words: Error: Cannot find module", "journalctl -u " + greenUnit},
 		{"the unit restarts again and again", func(f *Facts) {
 			u := &blue(f).Unit
@@ -362,7 +363,7 @@ func nginxPlantings() []planting {
 			f.Nginx = Nginx{Refused: `open() "/etc/nginx/conf.d/x.conf" failed (13: Permission denied)`}
 		},
 			Fail, "nginx", "may not read", "owner and mode"},
-		{"the upstream still has a slot", with("server 127.0.0.1:5080;", "server 127.0.0.1:5000; # server 127.0.0.1:5001;"),
+		{"the upstream still has a slot", with("server 127.0.0.1:5080;", "server 127.0.0.1:5000; # server 127.0.0.1:5001;\r\n"),
 			Fail, "nginx route", "upstream.conf:1: the upstream still sends to 127.0.0.1:5000", "migrate"},
 		{"a location has a slot", with("proxy_pass http://backend;", "proxy_pass http://localhost:5001/;"),
 			Fail, "nginx route", "site.conf:4: proxy_pass sends to 127.0.0.1:5001", "proxy_pass http://backend"},
@@ -406,7 +407,10 @@ func machinePlantings() []planting {
 		{"the repository is away", func(f *Facts) { f.Repository.Err = errors.New("no answer within 10s") },
 			Fail, "repository", "no answer within 10s", "git ls-remote"},
 		{"there is no user for builds", func(f *Facts) { f.Services[0].BuildUser = errors.New("unknown user") },
-			Fail, "build user", "charactier-build", "useradd"},
+			Fail, "build user", "charactier-build", "systemd-sysusers"},
+		{"there is no user of somebody's own for builds", func(f *Facts) {
+			f.Services[0].BuildUser, f.Services[0].Config.Build.User = errors.New("unknown user"), "builder"
+		}, Fail, "build user", "builder", "useradd"},
 		{"a shared file is missing", func(f *Facts) { f.Services[0].Shared[0].Err = fs.ErrNotExist },
 			Fail, "shared files", "/srv/charactier/shared/backend/.env", "install -D"},
 	}
@@ -441,8 +445,39 @@ func TestEachCheckHasAPlanting(t *testing.T) {
 	}
 }
 
-// One fault is told once, but for those that make others.
-func TestEachFindingNamesWhatMendsIt(t *testing.T) {
+// What looks like a fault and is none.
+func TestWhatIsAllRightIsLeftAlone(t *testing.T) {
+	for name, change := range map[string]func(*Facts){
+		"a first start":                             func(f *Facts) { f.Daemon.Status.State.Note = "first start: backend is on blue" },
+		"a standby that is warm":                    func(f *Facts) { start(green(f)); f.Services[0].Since = f.Now.Add(-5 * time.Minute) },
+		"a standby that reconcile is about to stop": func(f *Facts) { start(green(f)); f.Services[0].Since = f.Now.Add(-11 * time.Minute) },
+		"a standby that was just started":           func(f *Facts) { start(green(f)); green(f).Unit.Since = f.Now.Add(-time.Minute) },
+		"a standby during a deploy":                 func(f *Facts) { start(green(f)); f.Daemon.Status.Reservation = &switcher.Operation{} },
+		"an optional file that is missing":          func(f *Facts) { v := &blue(f).Unit.Variables[0]; v.Err, v.Optional = fs.ErrNotExist, true },
+		"a slot that talks to itself":               func(f *Facts) { blue(f).Peers = []Process{{500, "node", blueUnit}} },
+		"a unit that names its own address": func(f *Facts) {
+			f.Texts = []Text{{blue(f).Unit.Files[0].Path, blueUnit, "ExecStart=x --listen 127.0.0.1:5000\n"}}
+		},
+		"a commented address": func(f *Facts) {
+			f.Texts = []Text{{"/x.env", "x.service", "# URL=http://localhost:5000\n; http://localhost:5001\n"}}
+		},
+		"an address of another port": func(f *Facts) { f.Texts = []Text{{"/x.env", "x.service", "URL=http://localhost:50001\n"}} },
+		"a server that is down":      func(f *Facts) { f.Nginx = nginxWith("keepalive 32;", "server 127.0.0.1:5000 down; keepalive 32;") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := sound()
+			f.Services[0].Config.Role.Path = "/role"
+			change(f)
+			for _, got := range Examine(f) {
+				if got.Level == Fail || got.Level == Warn {
+					t.Errorf("%+v", got)
+				}
+			}
+		})
+	}
+}
+
+func TestEachFaultHasItsMend(t *testing.T) {
 	for _, p := range plantings() {
 		f := sound()
 		p.fault(f)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"charactier-proxy/cmd/internal/config"
+	"charactier-proxy/cmd/internal/nginx"
 	"charactier-proxy/health"
 	"charactier-proxy/switcher"
 	"charactier-proxy/switcher/control"
@@ -151,19 +152,21 @@ func TestAnswersAreToldApart(t *testing.T) {
 	}{
 		"healthy":  {func(http.ResponseWriter, *http.Request) {}, func(a Answer) bool { return a.Healthy && a.Status == 200 }},
 		"missing":  {http.NotFound, func(a Answer) bool { return !a.Healthy && a.Status == 404 && a.OtherHost == "" }},
-		"redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", 302) }, func(a Answer) bool { return a.Location == "/login" }},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", http.StatusFound) }, func(a Answer) bool { return a.Location == "/login" }},
 		"another host": {func(w http.ResponseWriter, r *http.Request) {
 			if r.Host != "example.jp" {
 				http.NotFound(w, r)
 			}
 		}, func(a Answer) bool { return a.OtherHost == "example.jp" }},
-		"unhealthy": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, strings.Repeat("mongo down ", 99), 503) },
+		"unhealthy": {func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, strings.Repeat("mongo down ", 99), http.StatusServiceUnavailable)
+		},
 			func(a Answer) bool {
 				return a.Status == 503 && strings.HasPrefix(a.Excerpt, "mongo down") && len(a.Excerpt) <= excerptSize
 			}},
 		"the proxy's own": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set(causeField, "held-too-long")
-			w.WriteHeader(503)
+			w.WriteHeader(http.StatusServiceUnavailable)
 		},
 			func(a Answer) bool { return a.Ours == "held-too-long" }},
 		"cut short": {func(w http.ResponseWriter, _ *http.Request) {
@@ -317,7 +320,7 @@ func TestARealNginxIsAsked(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
-	if _, err := lookAdmin("nginx"); err != nil {
+	if _, err := nginx.Find(""); err != nil {
 		t.Fatal(err)
 	}
 	n := Local{}.Nginx(t.Context())

@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"fmt"
-	"path/filepath"
 	"time"
 )
 
@@ -124,15 +123,22 @@ func checkRepository(f *Facts) []Finding {
 	return nil
 }
 
+// ourBuildUser is made by a file that is installed with us.
+const ourBuildUser = "charactier-build"
+
 func checkBuildUser(f *Facts, s *Service) []Finding {
-	switch user := s.Config.Build.User; {
-	case !f.deploys():
+	user := s.Config.Build.User
+	if !f.deploys() {
 		return skip("deploys are not set up (deploy.repository)")
-	case s.BuildUser != nil:
-		return one(Fail, fmt.Sprintf("sudo useradd --system --home-dir %s --shell /usr/sbin/nologin %s", filepath.Join(f.Config.Deploy.Root, "cache"), user),
-			"the user %s that builds run as does not exist", user)
 	}
-	return nil
+	if s.BuildUser == nil {
+		return nil
+	}
+	mend := "sudo useradd --system --create-home --home-dir /var/cache/" + user + " --shell /usr/sbin/nologin " + user
+	if user == ourBuildUser {
+		mend = "sudo systemd-sysusers && sudo systemd-tmpfiles --create"
+	}
+	return one(Fail, mend, "the user %s that builds run as does not exist", user)
 }
 
 func checkShared(f *Facts, s *Service) []Finding {

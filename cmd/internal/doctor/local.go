@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"charactier-proxy/cmd/internal/nginx"
 )
 
 // Local is the machine that we are on.
@@ -30,7 +32,7 @@ const (
 
 // Nginx asks nginx itself what it would run with.
 func (Local) Nginx(ctx context.Context) Nginx {
-	path, err := lookAdmin("nginx")
+	path, err := nginx.Find("")
 	if err != nil {
 		return Nginx{Missing: true}
 	}
@@ -47,14 +49,6 @@ func (Local) Nginx(ctx context.Context) Nginx {
 		return Nginx{Refused: why}
 	}
 	return Nginx{Directives: ParseNginx(dump.String())}
-}
-
-// lookAdmin finds programs that are not in the PATH of plain users.
-func lookAdmin(name string) (string, error) {
-	if path, err := exec.LookPath(name); err == nil {
-		return path, nil
-	}
-	return exec.LookPath(filepath.Join("/usr/sbin", name))
 }
 
 // textError is an error that is only a text; nil for none.

@@ -1,12 +1,12 @@
 package doctor
 
 import (
-	"net"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"charactier-proxy/cmd/internal/nginx"
 )
 
 func nginxChecks() []Check {
@@ -68,9 +68,6 @@ func checkRoute(f *Facts, s *Service) []Finding {
 
 func noRoute(s *Service) []Finding { return skip("nginx sends nothing to %s", door(s)) }
 
-// nginxIdle is the default of keepalive_timeout in an upstream.
-const nginxIdle = 60 * time.Second
-
 // checkUpstream looks at the upstreams that lead to us.
 func checkUpstream(f *Facts, s *Service) []Finding {
 	if why := f.Nginx.unread(); why != nil {
@@ -82,7 +79,7 @@ func checkUpstream(f *Facts, s *Service) []Finding {
 	ours := f.Config.Server.IdleTimeout
 	var l found
 	for _, r := range f.Nginx.routes(s) {
-		if host := passHost(r.pass); slices.ContainsFunc(s.Config.Listen, func(a string) bool { return sameAddress(host, a) }) {
+		if host := passHost(r.pass); slices.ContainsFunc(s.Config.Listen, func(a string) bool { return nginx.SameAddress(host, a) }) {
 			l.warn("let it say: proxy_pass http://backend; with the upstream of the proxy", "%s: proxy_pass names the proxy's address itself: a new connection for each request", r.pass.at())
 		}
 	}
@@ -91,7 +88,7 @@ func checkUpstream(f *Facts, s *Service) []Finding {
 			l.warn("add to the upstream: keepalive 32;", "%s: the upstream lacks keepalive: a new connection for each request", up.at())
 			continue
 		}
-		idle, where := nginxIdle, up
+		idle, where := nginx.DefaultKeepalive, up
 		if d := up.child("keepalive_timeout"); d != nil {
 			idle, where = nginxTime(d.arg(0)), d
 		}
@@ -157,23 +154,4 @@ func nginxTime(text string) time.Duration {
 	}
 	d, _ := time.ParseDuration(text)
 	return d
-}
-
-// sameAddress says that a, as nginx names it, is the address b of ours.
-func sameAddress(a, b string) bool {
-	if a == b {
-		return true
-	}
-	hostA, portA, errA := net.SplitHostPort(a)
-	hostB, portB, errB := net.SplitHostPort(b)
-	if errA != nil || errB != nil || portA != portB {
-		return false
-	}
-	return hostA == hostB || isHere(hostA) && isHere(hostB)
-}
-
-// isHere says that a host is this machine's loopback.
-func isHere(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return strings.EqualFold(host, "localhost") || err == nil && (a.IsLoopback() || a.IsUnspecified())
 }

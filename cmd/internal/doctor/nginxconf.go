@@ -4,15 +4,17 @@ import (
 	"fmt"
 	"path"
 	"strings"
+
+	"charactier-proxy/cmd/internal/nginx"
 )
 
 // Directive is one directive of nginx's configuration.
 type Directive struct {
-	file  string
-	line  int
-	words []string
-	block []Directive
-	isSet bool // it has a block, be it empty
+	file    string
+	line    int
+	words   []string
+	block   []Directive
+	isBlock bool
 }
 
 func (d *Directive) name() string { return d.words[0] }
@@ -41,14 +43,15 @@ func (d *Directive) child(name string) *Directive {
 func ParseNginx(dump string) []Directive {
 	const mark = "# configuration file "
 	var order []string
-	files := map[string]string{}
+	files := map[string]*nginx.Config{}
 	for _, part := range strings.Split("\n"+dump, "\n"+mark)[1:] {
 		head, content, _ := strings.Cut(part, "\n")
 		name := strings.TrimSuffix(strings.TrimSpace(head), ":")
 		if _, twice := files[name]; !twice {
 			order = append(order, name)
 		}
-		files[name] = content
+		// nginx has taken it, so it can be read; otherwise it is as good as empty.
+		files[name], _ = nginx.Parse([]byte(content))
 	}
 	if len(order) == 0 {
 		return nil
@@ -59,54 +62,39 @@ func ParseNginx(dump string) []Directive {
 
 // nginxReader follows includes.
 type nginxReader struct {
-	files  map[string]string
+	files  map[string]*nginx.Config
 	order  []string
 	prefix string
 	open   map[string]bool
 }
 
 func (r *nginxReader) read(file string) []Directive {
-	if r.open[file] {
+	if r.open[file] || r.files[file] == nil {
 		return nil // a circle, which nginx refuses
 	}
 	r.open[file] = true
 	defer delete(r.open, file)
-	t := &nginxTokens{text: r.files[file], file: file, line: 1}
-	return r.directives(t)
+	return r.directives(file, r.files[file].Directives)
 }
 
-// directives reads up to the end of the file or of the block.
-func (r *nginxReader) directives(t *nginxTokens) []Directive {
+func (r *nginxReader) directives(file string, list []nginx.Directive) []Directive {
 	var all []Directive
-	d := Directive{file: t.file}
-	for {
-		word, kind := t.next()
-		if len(d.words) == 0 {
-			d.line = t.begun
-		}
-		switch kind {
-		case nginxWord:
-			d.words = append(d.words, word)
+	for i := range list {
+		d := &list[i]
+		if d.Name() == "include" && len(d.Args()) == 1 {
+			all = append(all, r.included(d.Args()[0])...)
 			continue
-		case nginxOpen:
-			d.isSet = true
-			d.block = r.directives(t)
-		case nginxEnd, nginxClose:
-			return all
 		}
-		if len(d.words) > 0 {
-			all = append(all, r.included(d)...)
-		}
-		d = Directive{file: t.file}
+		all = append(all, Directive{
+			file: file, line: d.Line(), words: append([]string{d.Name()}, d.Args()...),
+			isBlock: d.Block, block: r.directives(file, d.Body),
+		})
 	}
+	return all
 }
 
-// included is the directive, or what it includes.
-func (r *nginxReader) included(d Directive) []Directive {
-	if d.name() != "include" {
-		return []Directive{d}
-	}
-	pattern := d.arg(0)
+// included are the directives of the files that a pattern matches.
+func (r *nginxReader) included(pattern string) []Directive {
 	if !path.IsAbs(pattern) {
 		pattern = path.Join(r.prefix, pattern)
 	}
@@ -117,105 +105,4 @@ func (r *nginxReader) included(d Directive) []Directive {
 		}
 	}
 	return all
-}
-
-type nginxKind int
-
-const (
-	nginxEnd nginxKind = iota
-	nginxWord
-	nginxOpen
-	nginxClose
-	nginxSemicolon
-)
-
-// nginxTokens cuts a file into words and marks.
-type nginxTokens struct {
-	text, file string
-	line       int // at the begin of text
-	begun      int // of the newest token
-}
-
-func (t *nginxTokens) next() (string, nginxKind) {
-	t.skip()
-	t.begun = t.line
-	if t.text == "" {
-		return "", nginxEnd
-	}
-	switch c := t.text[0]; c {
-	case ';', '{', '}':
-		t.text = t.text[1:]
-		return "", map[byte]nginxKind{';': nginxSemicolon, '{': nginxOpen, '}': nginxClose}[c]
-	case '"', '\'':
-		return t.quoted(c), nginxWord
-	}
-	return t.plain(), nginxWord
-}
-
-// skip passes over spaces and comments.
-func (t *nginxTokens) skip() {
-	for t.text != "" {
-		switch t.text[0] {
-		case '\n':
-			t.line++
-		case ' ', '\t', '\r':
-		case '#':
-			end := strings.IndexByte(t.text, '\n')
-			if end < 0 {
-				end = len(t.text)
-			}
-			t.text = t.text[end:]
-			continue
-		default:
-			return
-		}
-		t.text = t.text[1:]
-	}
-}
-
-func (t *nginxTokens) quoted(quote byte) string {
-	var b strings.Builder
-	rest := t.text[1:]
-	for i := 0; i < len(rest); i++ {
-		switch c := rest[i]; {
-		case c == '\\' && i+1 < len(rest):
-			i++
-			b.WriteByte(rest[i])
-		case c == quote:
-			t.text = rest[i+1:]
-			return b.String()
-		default:
-			if c == '\n' {
-				t.line++
-			}
-			b.WriteByte(c)
-		}
-	}
-	t.text = ""
-	return b.String()
-}
-
-// plain is a word without quotes. A brace after a dollar belongs to a variable.
-func (t *nginxTokens) plain() string {
-	for i := 0; i < len(t.text); i++ {
-		switch t.text[i] {
-		case '\\':
-			i++
-			continue
-		case '$':
-			if strings.HasPrefix(t.text[i:], "${") {
-				if end := strings.IndexByte(t.text[i:], '}'); end > 0 {
-					i += end
-				}
-			}
-			continue
-		case ' ', '\t', '\r', '\n', ';', '{':
-			word := t.text[:i]
-			t.text = t.text[i:]
-			return word
-		}
-	}
-	word := t.text
-	t.text = ""
-	return word
 }

@@ -3,6 +3,8 @@ package doctor
 import (
 	"slices"
 	"strings"
+
+	"charactier-proxy/cmd/internal/nginx"
 )
 
 // route is a proxy_pass with the blocks around it, the innermost first.
@@ -55,7 +57,7 @@ func (n Nginx) all() []route {
 			if block[i].name() == "proxy_pass" {
 				routes = append(routes, route{&block[i], around})
 			}
-			if block[i].isSet {
+			if block[i].isBlock {
 				walk(block[i].block, around)
 			}
 		}
@@ -97,7 +99,7 @@ func (n Nginx) eachUpstream(do func(*Directive)) {
 		for i := range block {
 			if block[i].name() == "upstream" {
 				do(&block[i])
-			} else if block[i].isSet {
+			} else if block[i].isBlock {
 				walk(block[i].block)
 			}
 		}
@@ -106,7 +108,7 @@ func (n Nginx) eachUpstream(do func(*Directive)) {
 }
 
 func (d *Directive) isServer(address string) bool {
-	return d.name() == "server" && sameAddress(d.arg(0), address) && !slices.Contains(d.words, "down")
+	return d.name() == "server" && nginx.SameAddress(d.arg(0), address) && !slices.Contains(d.words, "down")
 }
 
 // ourUpstreams are those that lead to a listener of the service.
@@ -116,7 +118,7 @@ func (n Nginx) ourUpstreams(s *Service) []*Directive { return n.upstreams(s.Conf
 func (n Nginx) passes(address string) []*Directive {
 	var found []*Directive
 	for _, r := range n.all() {
-		if sameAddress(passHost(r.pass), address) {
+		if nginx.SameAddress(passHost(r.pass), address) {
 			found = append(found, r.pass)
 		}
 	}
@@ -132,7 +134,7 @@ func (n Nginx) routes(s *Service) []route {
 	var routes []route
 	for _, r := range n.all() {
 		host := passHost(r.pass)
-		direct := func(a string) bool { return sameAddress(host, a) }
+		direct := func(a string) bool { return nginx.SameAddress(host, a) }
 		if slices.Contains(names, host) || slices.ContainsFunc(s.Config.Listen, direct) {
 			routes = append(routes, r)
 		}
@@ -166,7 +168,7 @@ func (n Nginx) serverNames() []string {
 						names = append(names, name)
 					}
 				}
-			} else if d.isSet {
+			} else if d.isBlock {
 				walk(d.block)
 			}
 		}

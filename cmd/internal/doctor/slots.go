@@ -10,8 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"charactier-proxy/switcher"
 )
 
 func slotChecks() []Check {
@@ -287,16 +285,6 @@ func door(svc *Service) string {
 		return "the service's listener"
 	}
 	return svc.Config.Listen[0]
-}
-
-// other is the service's other slot.
-func (svc *Service) other(name switcher.Slot) *Slot {
-	for _, s := range svc.Slots {
-		if s.Name != name {
-			return s
-		}
-	}
-	return nil
 }
 
 // port is that of an address; empty for a unix socket.

@@ -28,7 +28,7 @@ func (p *production) try(name string, code int, do func() *command) *command {
 // process was killed that had them in its hands.
 func (p *production) tryWith(name string, code int, mayFail int64, do func() *command) *command {
 	p.t.Helper()
-	before := p.requests()
+	began, before := time.Now(), p.requests()
 	c := do()
 	if c.await(); c.code != code {
 		p.t.Errorf("%s: %s: exit %d, want %d:\n%s", name, c, c.code, code, c.said())
@@ -38,10 +38,21 @@ func (p *production) tryWith(name string, code int, mayFail int64, do func() *co
 	failed := after.Failed - before.Failed
 	p.table.rows = append(p.table.rows, caseRow{name, after.Sent - before.Sent, failed, c.took, c.code})
 	if failed > mayFail {
-		p.t.Errorf("%s: %d requests failed:\n%s", name, failed, after)
+		p.t.Errorf("%s: %d requests failed:\n%s", name, failed, failuresSince(began, after))
 	}
 	p.t.Logf("%s: done, exit %d after %s", name, c.code, c.took.Round(time.Millisecond))
 	return c
+}
+
+// failuresSince are those that were kept, at most.
+func failuresSince(began time.Time, r load.Report) string {
+	var lines []string
+	for _, f := range r.Failures {
+		if f.Ended.After(began) {
+			lines = append(lines, f.String())
+		}
+	}
+	return strings.Join(lines[:min(len(lines), 5)], "\n")
 }
 
 func (p *production) requests() load.Report {

@@ -58,7 +58,7 @@ func (p *production) beginAs(user string, args ...string) *command {
 	c := &command{t: p.t, args: args, began: time.Now(), done: make(chan struct{})}
 	argv := append([]string{"charactier-proxyctl"}, args...)
 	if user != "" {
-		argv = append([]string{"runuser", "--user", user, "--"}, argv...)
+		argv = append([]string{"setpriv", "--reuid=" + user, "--regid=nogroup", "--clear-groups", "--"}, argv...)
 	}
 	c.cmd = p.Command(p.t.Context(), argv...)
 	c.cmd.Env = append(os.Environ(), "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root")

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,12 +11,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"charactier-proxy/cmd/internal/sdbox"
 	"charactier-proxy/switcher"
 )
 
@@ -232,5 +235,53 @@ func TestTabsOutliveASwitchOfBackendAndFrontend(t *testing.T) {
 	}
 	if status, _, body, err := s.get(tab.files[len(tab.files)-1]); status != http.StatusNotFound || fileInPage.FindString(body) == "" {
 		t.Errorf("a file of a release that is gone: %d %q %v, want the slot's own page", status, body, err)
+	}
+}
+
+// The unit of docs/frontend.md, as it stands there, runs a release that it cannot
+// change, by the slot's link, and has a cache of its own in it.
+func TestSystemdTheFrontendsUnitOfTheDocsRuns(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/frontend.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```ini\n")
+	unit, _, _ := strings.Cut(rest, "```")
+	program(t, "node", "nodejs")
+	root := t.TempDir()
+	dir := buildFrontend(t, root, "1-r-one", "r-one")
+	if err := errors.Join(
+		os.Mkdir(filepath.Join(dir, ".next/cache"), 0o755), os.Chmod(root, 0o755), os.Mkdir(filepath.Join(root, "frontend"), 0o755),
+		os.Symlink("../releases/1-r-one/frontend", filepath.Join(root, "frontend/blue")),
+	); err != nil {
+		t.Fatal(err)
+	}
+	const name = "charactier-frontend-blue.service"
+	box := sdbox.Boot(t, sdbox.Options{
+		Binds: map[string]string{"/srv/charactier": root},
+		Files: map[string]string{
+			"/etc/sysusers.d/frontend.conf": "u charactier-frontend - \"Charactier frontend\"\n",
+			"/etc/systemd/system/" + name:   strings.Replace(unit, "node_modules/next/dist/bin/next start", "server.js", 1),
+			"/etc/systemd/system/" + name + ".d/test.conf": "[Service]\n" +
+				"ExecStartPre=/bin/sh -c 'echo kept >.next/cache/image; ! echo changed >server.js'\n",
+		},
+	})
+	box.Run("systemd-sysusers")
+	box.Run("systemctl", "start", name)
+	box.Eventually("the frontend answers", func() error {
+		conn, err := box.Dial(t.Context(), "tcp", "127.0.0.1:3000")
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		fmt.Fprint(conn, "GET /healthz HTTP/1.0\r\nHost: a\r\n\r\n")
+		answer, err := io.ReadAll(conn)
+		if !strings.Contains(string(answer), `"revision":"r-one"`) {
+			return fmt.Errorf("it says %q, %w", answer, err)
+		}
+		return nil
+	})
+	if got := box.Read("/var/cache/charactier-frontend-blue/image"); got != "kept\n" {
+		t.Errorf("the slot's cache holds %q", got)
 	}
 }

@@ -14,6 +14,8 @@ import (
 
 	"charactier-proxy/cmd/internal/sdbox"
 	"charactier-proxy/systemd"
+
+	"go.uber.org/goleak"
 )
 
 // Some tests must run inside a machine with systemd, as root there. Such a test
@@ -71,9 +73,12 @@ func runPart(t *testing.T, box *sdbox.Box, part string, user ...string) {
 	}
 }
 
-// connectUnits is a connection that the test closes.
+// connectUnits is a connection that the test closes, and that must leave no
+// goroutine then.
 func connectUnits(t *testing.T) *systemd.Units {
 	t.Helper()
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, before) })
 	u, err := systemd.ConnectUnits(t.Context())
 	if err != nil {
 		t.Fatal(err)

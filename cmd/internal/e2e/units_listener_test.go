@@ -29,10 +29,11 @@ func TestListenerOfNamesTheUnit(t *testing.T) {
 			"lazy.socket":                      "[Socket]\nListenStream=127.0.0.1:5005\n",
 			"lazy.service":                     "[Service]\nExecStart=/bin/sleep 1000\n",
 			"six.service":                      listening("tcp6/[::]:5008", ""),
+			"other.service":                    listening("tcp6/[::]:5007", ""),
 			"exact.service":                    listening("tcp/127.0.0.1:5008", ""),
 			"wild.service":                     listening("tcp4/0.0.0.0:5007", ""),
 		})
-		for _, unit := range []string{"charactier-backend-green.service", "charactier-backend@blue.service", "cpu.service", `odd\x2dname.service`, "lazy.socket", "wild.service", "six.service", "exact.service"} {
+		for _, unit := range []string{"charactier-backend-green.service", "charactier-backend@blue.service", "cpu.service", `odd\x2dname.service`, "lazy.socket", "wild.service", "other.service", "six.service", "exact.service"} {
 			if err := u.Start(t.Context(), unit); err != nil {
 				t.Fatal(err, failure(t, err).Journal)
 			}
@@ -50,6 +51,7 @@ func TestListenerOfNamesTheUnit(t *testing.T) {
 			"127.0.0.1:5005": "init.scope", // nobody has come yet
 			"127.0.0.1:5007": "wild.service",
 			"127.0.0.1:5008": "exact.service",
+			"[::1]:5007":     "other.service",
 			"[::1]:5008":     "six.service",
 		}
 		for address, want := range tests {
@@ -65,7 +67,7 @@ func TestListenerOfNamesTheUnit(t *testing.T) {
 		if l, _ := systemd.ListenerOf("127.0.0.1:5001"); l.UID != 1 || !strings.Contains(l.Command, testProgram()) {
 			t.Errorf("the listener is %+v", l)
 		}
-		for _, address := range []string{"127.0.0.1:5099", "[::1]:5001", "127.0.0.2:5001", "unix:/run/nobody.sock", "[::1]:5007"} {
+		for _, address := range []string{"127.0.0.1:5099", "[::1]:5001", "127.0.0.2:5001", "unix:/run/nobody.sock"} {
 			if l, err := systemd.ListenerOf(address); !errors.Is(err, systemd.ErrNoListener) {
 				t.Errorf("on %s listens %+v, %v; want nobody", address, l, err)
 			}

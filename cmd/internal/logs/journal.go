@@ -27,7 +27,7 @@ func readJournal(ctx context.Context, o Options) (lines []Line, at journalPlace,
 	at.since = time.Now()
 	args := []string{}
 	if o.Lines >= 0 {
-		// None would mean ten.
+		// One at least: it is the place to go on from.
 		args = append(args, "--lines="+strconv.Itoa(max(o.Lines, 1)))
 	}
 	if !o.Since.IsZero() {
@@ -65,7 +65,7 @@ func journalTime(t time.Time) string {
 // process even if that is killed.
 func journal(ctx context.Context, units []Unit, args []string, emit func(Line, string) error) error {
 	args = append([]string{"--quiet", "--no-pager", "--output=json", "--all",
-		"--output-fields=MESSAGE,_SYSTEMD_UNIT,UNIT,OBJECT_SYSTEMD_UNIT"}, args...)
+		"--output-fields=MESSAGE,_SYSTEMD_UNIT,UNIT,OBJECT_SYSTEMD_UNIT,_SOURCE_REALTIME_TIMESTAMP"}, args...)
 	for _, u := range units {
 		args = append(args, "--unit="+u.Name)
 	}
@@ -101,7 +101,8 @@ func journal(ctx context.Context, units []Unit, args []string, emit func(Line, s
 // entry is what journalctl prints, in the fields that are asked for.
 type entry struct {
 	Cursor  string          `json:"__CURSOR"`
-	Time    string          `json:"__REALTIME_TIMESTAMP"` // in microseconds
+	Time    string          `json:"__REALTIME_TIMESTAMP"`       // when it was received, in microseconds
+	Sent    string          `json:"_SOURCE_REALTIME_TIMESTAMP"` // and sent, where that is known
 	Message json.RawMessage `json:"MESSAGE"`
 	Unit    string          `json:"_SYSTEMD_UNIT"`       // that wrote it
 	About   string          `json:"UNIT"`                // that systemd writes about
@@ -132,6 +133,9 @@ func (e entry) line(units []Unit) (Line, bool) {
 	usec, err := strconv.ParseInt(e.Time, 10, 64)
 	if err != nil {
 		return Line{}, false
+	}
+	if sent, err := strconv.ParseInt(e.Sent, 10, 64); err == nil && sent < usec {
+		usec = sent
 	}
 	l := Line{Time: time.UnixMicro(usec), Source: FromUnit, Text: text(e.Message)}
 	for _, name := range []string{e.Unit, e.About, e.Object} {

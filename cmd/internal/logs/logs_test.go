@@ -125,6 +125,7 @@ func TestTheSourcesArePutInOrder(t *testing.T) {
 	calls := journalOf(t, said(1, "b.service", "one")+
 		record(2, `"_SYSTEMD_UNIT":"init.scope","UNIT":"g.service","MESSAGE":"Started g."`)+
 		"-- Boot of yesterday --\n"+
+		record(3, fmt.Sprintf(`"_SOURCE_REALTIME_TIMESTAMP":"%d","_SYSTEMD_UNIT":"init.scope","UNIT":"b.service","MESSAGE":"received late"`, time.Date(2026, 11, 20, 12, 0, 2, 500_000_000, time.UTC).UnixMicro()))+
 		said(3, "stranger.service", "not ours")+
 		record(3, `"_SYSTEMD_UNIT":"g.service","MESSAGE":[104,255,105]`)+
 		record(4, `"_SYSTEMD_UNIT":"g.service","MESSAGE":null`)+
@@ -137,6 +138,7 @@ func TestTheSourcesArePutInOrder(t *testing.T) {
 		"01 unit backend blue: one",
 		"02 deploy : npm ci", "02 deploy : build backend", "02 deploy :   added 312 packages",
 		"02 systemd backend green: Started g.",
+		"02 systemd backend blue: received late",
 		"03 unit backend green: h\uFFFDi", "04 unit backend green: ", "04 unit backend green: twice",
 		"01 unit backend blue: the clock went back",
 		"05 deploy : switch",
@@ -144,14 +146,15 @@ func TestTheSourcesArePutInOrder(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("lines (-want +got):\n%s", diff)
 	}
-	if got := collect(t, Options{Units: units, DeployLog: path, Lines: 2}); !cmp.Equal(got, want[8:]) {
+	if got := collect(t, Options{Units: units, DeployLog: path, Lines: 2}); !cmp.Equal(got, want[9:]) {
 		t.Errorf("the newest two are %q", got)
 	}
 	if got := collect(t, Options{Units: units, DeployLog: path, Lines: 0}); len(got) != 0 {
 		t.Errorf("the newest none are %q", got)
 	}
 	asked, err := os.ReadFile(calls)
-	if err != nil || !strings.Contains(string(asked), "--lines=2 --unit=b.service --unit=g.service\n") {
+	// None would mean that there is no place to go on from.
+	if err != nil || !strings.Contains(string(asked), "--lines=2 --unit=b.service --unit=g.service\n") || !strings.Contains(string(asked), "--lines=1 ") {
 		t.Errorf("journalctl was called with:\n%s%v", asked, err)
 	}
 }
@@ -195,9 +198,10 @@ func TestAJournalThatCannotBeReadIsSaid(t *testing.T) {
 }
 
 func TestOnlyTheEndOfALongDeployLogIsRead(t *testing.T) {
-	long := strings.Repeat("2026-11-20T12:00:01Z "+strings.Repeat("x", 100)+"\n", maxBacklog/100)
+	whole := strings.Repeat("x", 100)
+	long := strings.Repeat("2026-11-20T12:00:01Z "+whole+"\n", maxBacklog/100)
 	got := collect(t, Options{DeployLog: deployLog(t, long+"2026-11-20T12:00:02Z end\n"), Lines: 1_000_000})
-	if n := len(got); n < 30_000 || n > maxBacklog/100 || got[n-1] != "02 deploy : end" || !strings.HasSuffix(got[0], "xxx") {
+	if n := len(got); n < 30_000 || n > maxBacklog/100 || got[n-1] != "02 deploy : end" || got[0] != "01 deploy : "+whole {
 		t.Errorf("%d lines, from %q to %q", n, got[0], got[n-1])
 	}
 }
@@ -248,8 +252,9 @@ func TestWhatComesIsToldOnce(t *testing.T) {
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
 	}
-	add("2026-11-20T12:00:09Z in a new file\n")
-	expect(t, lines, "09 deploy : in a new file")
+	long := strings.Repeat("in a new file ", 20) // longer than the old one
+	add("2026-11-20T12:00:09Z " + long + "\n")
+	expect(t, lines, "09 deploy : "+long)
 	if err := os.Truncate(path, 0); err != nil {
 		t.Fatal(err)
 	}

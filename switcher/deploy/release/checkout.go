@@ -70,8 +70,9 @@ func (m *mirror) unpack(ctx context.Context, revision string, d *draft) error {
 	env := []string{"GIT_INDEX_FILE=" + index, "GIT_WORK_TREE=" + filepath.Join(outer, treeName)}
 	for _, args := range [][]string{{"read-tree", revision}, {"checkout-index", "--all", "--force"}} {
 		if err := m.git(ctx, gitCall{args: args, env: env}); err != nil {
-			if errors.Is(m.store.room(1<<20, 16), ErrNoSpace) {
-				return fmt.Errorf("%w: %w", ErrNoSpace, err) // git only says it in words
+			// checkout-index does not say why a file could not be written.
+			if ctx.Err() == nil && errors.Is(m.store.room(1<<20, 16), ErrNoSpace) {
+				return fmt.Errorf("%w: %w", ErrNoSpace, err)
 			}
 			return err
 		}

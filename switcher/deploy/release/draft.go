@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -162,7 +164,8 @@ func (d *draft) tree() (*dir, error) {
 
 // checkParts says which part is not there.
 func (d *draft) checkParts(tree *dir) error {
-	for service, directory := range d.release.Parts {
+	for _, service := range slices.Sorted(maps.Keys(d.release.Parts)) {
+		directory := d.release.Parts[service]
 		part, err := tree.descend(directory)
 		if missing(err) {
 			return fmt.Errorf("%w: %s has no directory %s, which is to be %s", ErrUnsupported, d.release.Source, directory, service)

@@ -104,7 +104,7 @@ func baseEnvironment() []string {
 	env := []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=", "SSH_ASKPASS=", "SSH_ASKPASS_REQUIRE=never",
-		"GIT_ALLOW_PROTOCOL=" + strings.Join(schemes, ":"),
+		"GIT_ALLOW_PROTOCOL=" + strings.Join(schemes(), ":"),
 		"GIT_OPTIONAL_LOCKS=0", "GIT_NO_REPLACE_OBJECTS=1", "GIT_NO_LAZY_FETCH=1",
 	}
 	for _, name := range []string{
@@ -192,7 +192,11 @@ func explain(ctx context.Context, cmd *exec.Cmd, said *lines, err error) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("git %s was ended: %w", cmd.Args[2], context.Cause(ctx))
 	}
-	if text := said.reason(); text != "" {
+	text := said.reason()
+	if said.full {
+		err = fmt.Errorf("%w: %w", ErrNoSpace, err)
+	}
+	if text != "" {
 		return fmt.Errorf("git %s: %s (%w)", cmd.Args[2], text, err)
 	}
 	return fmt.Errorf("git %s: %w", cmd.Args[2], err)
@@ -218,6 +222,7 @@ type lines struct {
 	hide func(string) string
 	part []byte
 	last []string // the last few that are no progress
+	full bool     // one of them was about a full disk
 }
 
 const (
@@ -251,6 +256,8 @@ func (l *lines) line(whole bool) {
 	if l.show != nil {
 		l.show(text)
 	}
+	// git has no other way to tell.
+	l.full = l.full || strings.Contains(text, "No space left on device") || strings.Contains(text, "Disk quota exceeded")
 	if whole {
 		l.last = append(l.last, text)
 		l.last = l.last[max(0, len(l.last)-keepLast):]

@@ -5,13 +5,13 @@ import (
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
 var (
 	helperPattern = regexp.MustCompile(`^[A-Za-z0-9+.-]*::`)
 	scpPattern    = regexp.MustCompile(`^([A-Za-z0-9._][A-Za-z0-9._-]*@)?[A-Za-z0-9._][A-Za-z0-9._-]*:[^:]`)
-	schemes       = []string{"https", "http", "ssh", "git", "file"}
 )
 
 // repository is where revisions come from: what git is given, and what may be
@@ -21,6 +21,9 @@ type repository struct {
 	source string // without credentials
 	hide   *strings.Replacer
 }
+
+// schemes are the transports that git may use.
+func schemes() []string { return []string{"https", "http", "ssh", "git", "file"} }
 
 // parseRepository accepts an absolute path, a URL of one of the schemes, and
 // user@host:path. What git would take for an option or for a program to run is
@@ -55,12 +58,13 @@ func parseURL(s string) (repository, error) {
 	if err != nil {
 		return repository{}, fmt.Errorf("%w: the repository is not a URL", ErrUnsafe)
 	}
-	known := false
-	for _, scheme := range schemes {
-		known = known || u.Scheme == scheme
-	}
-	if !known || strings.HasPrefix(u.Host, "-") || u.Scheme != "file" && u.Host == "" {
-		return repository{}, fmt.Errorf("%w: the repository's URL must be one of %s, with a host", ErrUnsafe, strings.Join(schemes, ", "))
+	switch {
+	case !slices.Contains(schemes(), u.Scheme):
+		return repository{}, fmt.Errorf("%w: the repository's URL must be one of %s", ErrUnsafe, strings.Join(schemes(), ", "))
+	case u.Scheme == "file" && (u.Host != "" || u.User != nil || !filepath.IsAbs(u.Path)):
+		return repository{}, fmt.Errorf("%w: the repository's URL must be file:///PATH", ErrUnsafe)
+	case u.Scheme != "file" && (u.Host == "" || strings.HasPrefix(u.Host, "-")):
+		return repository{}, fmt.Errorf("%w: the repository's URL must name a host", ErrUnsafe)
 	}
 	shown := *u
 	switch {

@@ -1,0 +1,98 @@
+package notify
+
+import (
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Outcome is how a deploy ended, in the words of deploy.notify_on.
+type Outcome string
+
+const (
+	// Success is a deploy whose release has the traffic.
+	Success Outcome = "success"
+	// Failure is one that failed before the traffic moved.
+	Failure Outcome = "failure"
+	// Return is one whose traffic was returned automatically.
+	Return Outcome = "return"
+)
+
+// Message says how a deploy ended. Empty fields are left out.
+type Message struct {
+	Outcome  Outcome
+	Deploy   string // its id
+	Release  string
+	Revision string
+	Subject  string // first line of the commit's message
+	Services []string
+	Host     string
+	By       string // who deployed
+	Duration time.Duration
+	Error    string
+	Where    string // where the traffic is now
+}
+
+// maxField bounds one value, so that a build's last words do not fill a screen.
+const maxField = 500
+
+// text is what people read, in Slack's own form of Markdown, which others take
+// for plain text.
+func (m Message) text() string {
+	var b strings.Builder
+	b.WriteString(m.headline())
+	for _, line := range []struct{ label, value string }{
+		{"Error", m.Error}, {"Traffic", m.Where}, {"Release", m.Release}, {"By", m.By}, {"Deploy", m.Deploy},
+	} {
+		if line.value != "" {
+			b.WriteString("\n" + line.label + ": " + escape(line.value))
+		}
+	}
+	return b.String()
+}
+
+// headline is what a phone shows.
+func (m Message) headline() string {
+	services := strings.Join(m.Services, ", ")
+	head := map[Outcome]string{
+		Success: ":white_check_mark: Deployed ",
+		Failure: ":x: Deploy failed: ",
+		Return:  ":leftwards_arrow_with_hook: Traffic was returned: ",
+	}[m.Outcome]
+	if head == "" {
+		head = "Deploy ended (" + escape(string(m.Outcome)) + "): "
+	}
+	head += escape(services)
+	if m.Revision != "" {
+		head += " at " + escape(m.Revision)
+	}
+	if m.Subject != "" {
+		head += " “" + escape(m.Subject) + "”"
+	}
+	if m.Host != "" {
+		head += " on " + escape(m.Host)
+	}
+	if m.Duration > 0 {
+		head += " after " + m.Duration.Round(time.Second).String()
+	}
+	return head
+}
+
+// escape makes a value of somebody else's a piece of one line of text: no
+// mention, no link, no markup of Slack's comes out of it.
+func escape(s string) string {
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return ' '
+		case unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == utf8.RuneError:
+			return -1
+		}
+		return r
+	}, s)
+	if len(s) > maxField {
+		s = strings.ToValidUTF8(s[:maxField], "") + "…"
+	}
+	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(strings.TrimSpace(s))
+}

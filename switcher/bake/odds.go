@@ -1,0 +1,59 @@
+package bake
+
+import "math"
+
+// odds is how sure a verdict of failure must be: a thousand to one.
+const odds = 1000
+
+// alternatives are how many ways of being worse than allowed are weighed.
+const alternatives = 10
+
+// evidence returns the odds that failed of n samples came from a share above the
+// allowed one, against the allowed one itself, as a logarithm. The alternatives
+// are spread evenly over the logarithm of the odds of a sample, from one and a
+// half times the allowed ones to one half: it is not known how bad a bad slot is,
+// and the worst need no exact match.
+func evidence(n, failed int64, allowed float64) float64 {
+	if n <= 0 || allowed >= 1 {
+		return 0
+	}
+	k, rest := float64(failed), float64(n-failed)
+	low := logit(allowed) + math.Log(1.5)
+	high := max(low+math.Log(1.5), 0)
+	best, ratios := math.Inf(-1), [alternatives]float64{}
+	for i := range ratios {
+		p := logistic(low + (high-low)*float64(i)/(alternatives-1))
+		ratios[i] = k*math.Log(p/allowed) + rest*math.Log((1-p)/(1-allowed))
+		best = max(best, ratios[i])
+	}
+	sum := 0.0
+	for _, r := range ratios {
+		sum += math.Exp(r - best)
+	}
+	return best + math.Log(sum/alternatives)
+}
+
+func logit(p float64) float64    { return math.Log(p / (1 - p)) }
+func logistic(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
+
+// sure reports whether the evidence is enough to act on.
+func sure(evidence float64) bool { return evidence >= math.Log(odds) }
+
+// most is the highest share that is likely behind failed of n samples: two
+// standard deviations above.
+func most(n, failed int64) float64 {
+	return (float64(failed) + 1 + 2*math.Sqrt(float64(failed)+1)) / float64(max(n, 1))
+}
+
+func share(n, failed int64) float64 {
+	if n <= 0 {
+		return 0
+	}
+	return float64(failed) / float64(n)
+}
+
+// MostQuantile is the quantile to be read off n latencies for the highest that
+// their 95th percentile may be: two standard deviations of its rank above.
+func MostQuantile(n int64) float64 {
+	return min(1, (1-slowShare)+2*math.Sqrt(slowShare*(1-slowShare)/float64(max(n, 1))))
+}
