@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"charactier-proxy/switcher"
@@ -65,10 +66,22 @@ func (l deployLease) Move(ctx context.Context, kind switcher.Kind, services []st
 	if kind == switcher.KindRollback {
 		move = l.client.Rollback
 	}
-	return move(ctx, control.SwitchRequest{Services: services, Reason: reason, Drain: -1, Bake: bake, Within: l.Reservation.ID})
+	return move(ctx, control.SwitchRequest{Services: services, Reason: inHistory(reason, control.MaxReason), Drain: -1, Bake: bake, Within: l.Reservation.ID})
 }
 
 func (l deployLease) End(ctx context.Context, r switcher.Record) error {
+	r.Error, r.Warning = inHistory(r.Error, control.MaxText), inHistory(r.Warning, control.MaxText)
 	_, err := l.Reservation.End(ctx, r)
 	return err
+}
+
+// inHistory makes one line of a text, of no more bytes than the history takes:
+// that a deploy ended must be told, whatever a unit or a hook said last.
+func inHistory(text string, limit int) string {
+	const cut = "..."
+	text = clean(text)
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit-len(cut)], "") + cut
 }

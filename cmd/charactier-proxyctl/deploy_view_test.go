@@ -141,6 +141,18 @@ func TestEveryEndOfADeployHasItsExitCode(t *testing.T) {
 	}
 }
 
+func TestTheHistoryTakesWhatEverADeployEndsWith(t *testing.T) {
+	for text, want := range map[string]string{
+		"one\ntwo\tthree\x1b[2J": "one two three[2J",
+		"short":                   "short",
+		"ああああああああ":                "あああああ...",
+	} {
+		if got := inHistory(text, 20); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestTheDeployLogHasAllLines(t *testing.T) {
 	root := t.TempDir()
 	own := filepath.Join(root, "deploys", "20261124T081500Z-abcdef")

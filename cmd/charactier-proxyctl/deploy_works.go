@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os/signal"
 	"os/user"
 	"slices"
+	"strings"
 	"syscall"
 
 	"charactier-proxy/cmd/internal/config"
@@ -110,12 +112,34 @@ func (w *works) options(e *env) deploy.Options {
 		Report: func(r deploy.Report) { w.view.report(r); w.log.write(r) },
 	}
 	if e.canAsk {
-		o.Confirm = func(_ context.Context, question string) (bool, error) {
+		o.Confirm = func(ctx context.Context, question string) (bool, error) {
 			w.view.end()
-			return e.confirm(false, question) == nil, nil
+			return e.askPerson(ctx, question)
 		}
 	}
 	return o
+}
+
+// askPerson waits for a yes or a no, at most until ctx ends. A terminal that is
+// gone has said neither.
+func (e *env) askPerson(ctx context.Context, question string) (yes bool, err error) {
+	fmt.Fprintf(e.stderr, "%s [y/N] ", question)
+	type answer struct {
+		line string
+		err  error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		line, err := bufio.NewReader(e.stdin).ReadString('\n')
+		answers <- answer{line, err}
+	}()
+	select {
+	case a := <-answers:
+		said := strings.ToLower(strings.TrimSpace(a.line))
+		return said == "y" || said == "yes", a.err
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
 }
 
 // actor is who runs this command.

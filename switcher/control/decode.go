@@ -18,12 +18,16 @@ import (
 // Limits of what a request may bring.
 const (
 	maxBody         = 64 << 10
-	maxReason       = 500 // bytes
 	defaultHistory  = 20
 	maxHistoryLimit = 10_000
 	maxBake         = 24 * time.Hour
 	maxStep         = 100 // bytes
-	maxText         = 4 << 10
+)
+
+// Bytes that the history takes of a reason, and of an error or a warning.
+const (
+	MaxReason = 500
+	MaxText   = 4 << 10
 )
 
 // decode reads one strict JSON value: no unknown field, nothing behind it. An
@@ -88,12 +92,12 @@ func (r *ReserveStep) validate() error {
 	if err := validText("step", r.Step, maxStep); err != nil {
 		return err
 	}
-	return validText("text", r.Text, maxText)
+	return validText("text", r.Text, MaxText)
 }
 
 func (r *ReserveEnd) validate() error {
 	switch r.Record.Outcome {
-	case switcher.Done, switcher.Unchanged, switcher.Failed, switcher.Refused, switcher.Aborted, switcher.Interrupted:
+	case switcher.Done, switcher.Unchanged, switcher.Failed, switcher.Refused, switcher.Aborted, switcher.Returned, switcher.Interrupted:
 	default:
 		return fmt.Errorf("%w: outcome is %q", ErrBadRequest, printable(string(r.Record.Outcome), maxStep))
 	}
@@ -101,7 +105,7 @@ func (r *ReserveEnd) validate() error {
 		return err
 	}
 	for name, text := range map[string]string{"error": r.Record.Error, "warning": r.Record.Warning} {
-		if err := validText(name, text, maxText); err != nil {
+		if err := validText(name, text, MaxText); err != nil {
 			return err
 		}
 	}
@@ -114,7 +118,7 @@ func validMoves(moves []switcher.Move) error {
 			return err
 		}
 		for _, name := range []string{m.Service, m.FromRelease, m.ToRelease} {
-			if err := validText("name", name, maxReason); err != nil {
+			if err := validText("name", name, MaxReason); err != nil {
 				return err
 			}
 		}
@@ -122,7 +126,7 @@ func validMoves(moves []switcher.Move) error {
 	return nil
 }
 
-func validReason(reason string) error { return validText("reason", reason, maxReason) }
+func validReason(reason string) error { return validText("reason", reason, MaxReason) }
 
 // validText keeps out of the history what would harm the terminal of its
 // reader.

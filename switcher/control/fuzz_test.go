@@ -24,7 +24,7 @@ func FuzzSwitchRequest(f *testing.F) {
 		if decode(bytes.NewReader(data), &r) != nil || r.validate() != nil {
 			return
 		}
-		if r.To != "" && r.To != "blue" && r.To != "green" || r.Wait < 0 || len(r.Reason) > maxReason {
+		if r.To != "" && r.To != "blue" && r.To != "green" || r.Wait < 0 || len(r.Reason) > MaxReason {
 			t.Fatalf("accepted %+v", r)
 		}
 		for _, c := range r.Reason {

@@ -108,6 +108,17 @@ func TestWhoAsksToAbortIsHeard(t *testing.T) {
 	<-left
 }
 
+func TestAReservationMayEndInAnyWay(t *testing.T) {
+	for _, outcome := range []switcher.Outcome{
+		switcher.Done, switcher.Unchanged, switcher.Failed, switcher.Refused, switcher.Aborted, switcher.Returned, switcher.Interrupted,
+	} {
+		r := reserve(t, serve(t, reserving(make(chan struct{}, 1), nil)))
+		if _, err := r.End(t.Context(), switcher.Record{Outcome: outcome}); err != nil {
+			t.Errorf("%s: %v", outcome, err)
+		}
+	}
+}
+
 func TestWhatAReservationSaysIsPlainText(t *testing.T) {
 	left := make(chan struct{}, 1)
 	w := serve(t, reserving(left, nil))

@@ -139,7 +139,9 @@ func (d *deploy) run(ctx context.Context, s step) error {
 }
 
 func (d *deploy) tryStep(ctx context.Context, s step) error {
-	if ctx.Err() != nil && !s.settles {
+	if s.settles { // it is too late to stop, and half of it helps nobody
+		ctx = context.WithoutCancel(ctx)
+	} else if ctx.Err() != nil {
 		return aborted(ctx)
 	}
 	if s.look != nil {

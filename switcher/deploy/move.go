@@ -232,8 +232,7 @@ func (d *deploy) confirm(ctx context.Context) error {
 		return errSkipped
 	}
 	if d.opts.Confirm == nil {
-		return hint(fmt.Errorf("%w: it waits to be confirmed, and nobody can be asked here; %s", ErrDetached, d.places()),
-			"charactier-proxyctl deploy --resume confirms it, charactier-proxyctl abort returns the traffic")
+		return d.unconfirmed("nobody can be asked here")
 	}
 	defer d.waiting()()
 	yes, err := d.opts.Confirm(ctx, fmt.Sprintf("%s with release %s: keep it?", d.places(), d.facts().Origin.Release))
@@ -241,11 +240,17 @@ func (d *deploy) confirm(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return d.left(ctx)
 	case err != nil:
-		return fmt.Errorf("asking for confirmation: %w", err)
+		return d.unconfirmed("nobody answers: " + err.Error())
 	case !yes:
 		return fmt.Errorf("%w: it was not confirmed", switcher.ErrAborted)
 	}
 	return nil
+}
+
+// unconfirmed leaves the deploy to whoever can answer.
+func (d *deploy) unconfirmed(why string) error {
+	return hint(fmt.Errorf("%w: it waits to be confirmed, and %s; %s", ErrDetached, why, d.places()),
+		"charactier-proxyctl deploy --resume confirms it, charactier-proxyctl abort returns the traffic")
 }
 
 // moveBack returns the traffic, if it is not back already, and waits until

@@ -37,11 +37,15 @@ func Unfinished(root string) (*Found, error) {
 // ErrNothingUnfinished: there is no deploy to go on with, or to abort.
 var ErrNothingUnfinished = errors.New("no deploy is unfinished")
 
-// Resume goes on with the unfinished deploy where it stopped.
+// Resume goes on with the unfinished deploy where it stopped. One that waits to
+// be confirmed is confirmed by that.
 func (p *Pipeline) Resume(ctx context.Context) (Result, error) {
 	return p.again(ctx, func(d *deploy, at whereabouts) (Result, error) {
 		if at == onOld && d.story.last["switch"] == phaseDone {
 			return d.backward(errors.New("the traffic was returned while nobody watched"))
+		}
+		if d.story.touched("confirm") {
+			d.story.request.Confirm = false
 		}
 		return d.forward(ctx, d.resumeAt())
 	})

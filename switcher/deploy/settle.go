@@ -13,7 +13,7 @@ func (d *deploy) enable(ctx context.Context) error {
 	for _, s := range d.services {
 		p := d.facts().Places[s.Name]
 		enabled, disabled := s.Slots[p.New].Unit, s.Slots[p.Old].Unit
-		if err := d.opts.Units.Enable(context.WithoutCancel(ctx), []string{enabled}, []string{disabled}); err != nil {
+		if err := d.opts.Units.Enable(ctx, []string{enabled}, []string{disabled}); err != nil {
 			all = append(all, hint(fmt.Errorf("after a reboot the wrong slot of %s would run: %w", s.Name, err),
 				"systemctl enable "+enabled+" && systemctl disable "+disabled))
 		}
@@ -39,7 +39,7 @@ func (d *deploy) retire(ctx context.Context) error {
 }
 
 func (d *deploy) retireNow(ctx context.Context, s Service, p place) error {
-	slot, err := d.slot(context.WithoutCancel(ctx), s, p.Old)
+	slot, err := d.slot(ctx, s, p.Old)
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (d *deploy) retireNow(ctx context.Context, s Service, p place) error {
 		return hint(fmt.Errorf("%s still has %d requests and %d streams and was not stopped", unit, slot.InFlight, slot.Streams),
 			"systemctl stop "+unit+" once charactier-proxyctl status shows none")
 	}
-	if err := d.stopUnit(context.WithoutCancel(ctx), unit); err != nil {
+	if err := d.stopUnit(ctx, unit); err != nil {
 		return hint(fmt.Errorf("stopping the old slot: %w", err), "systemctl stop "+unit)
 	}
 	return nil

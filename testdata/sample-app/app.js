@@ -14,7 +14,7 @@ export function createApp(slot) {
     next();
   });
 
-  let healthy = true;
+  let { healthy = true } = slot;
   app.get('/api/v1/health', (req, res) => {
     res.status(healthy ? 200 : 503).json({ healthy, ...who(slot) });
   });
@@ -41,9 +41,20 @@ export function createApp(slot) {
     });
   });
 
+  app.use('/api/v1/orders', failing(slot));
   app.use('/api/v1', orders(slot), events(slot), messages(slot));
   app.use('/webhooks', webhooks(slot));
   return app;
+}
+
+// failing answers a share of the requests, after the first ones, as a release
+// does that is only bad under traffic. Health knows nothing of it.
+function failing({ failShare = 0, failAfter = 0 }) {
+  let seen = 0;
+  return (req, res, next) => {
+    if (++seen > failAfter && Math.random() < failShare) res.status(500).json({ error: 'as configured' });
+    else next();
+  };
 }
 
 // who says which process answered.

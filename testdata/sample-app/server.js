@@ -18,8 +18,17 @@ const {
   JOB_LEDGER,
   JOB_EVERY_MS = '1000',
   KEEP_ALIVE_TIMEOUT_MS,
+  STOP_TIMEOUT_MS = '30000',
+  EXIT_CODE,
+  HEALTHY = 'true',
+  FAIL_SHARE = '0',
+  FAIL_AFTER = '0',
 } = process.env;
 
+if (EXIT_CODE) { // as an app does that lacks what it needs
+  console.error('cannot reach the database');
+  process.exit(Number(EXIT_CODE));
+}
 const role = createRole({ lease: Number(ROLE_LEASE_MS) });
 if (JOB_LEDGER) startJobs(role, { slot: SLOT, file: JOB_LEDGER, every: Number(JOB_EVERY_MS) });
 
@@ -28,6 +37,9 @@ const app = createApp({
   revision: REVISION,
   webhookSecret: WEBHOOK_SECRET,
   ledger: new Ledger(LEDGER),
+  healthy: HEALTHY === 'true',
+  failShare: Number(FAIL_SHARE),
+  failAfter: Number(FAIL_AFTER),
   rolePath: ROLE_PATH,
   role,
 });
@@ -50,7 +62,7 @@ sockets.on('connection', (socket) => {
 // give up after 30 s. An open event stream or WebSocket makes it wait that long.
 process.on('SIGTERM', () => {
   server.close(() => process.exit(0));
-  setTimeout(() => process.exit(1), 30_000).unref();
+  setTimeout(() => process.exit(1), Number(STOP_TIMEOUT_MS)).unref();
 });
 
 server.listen(Number(PORT), HOST, () => {

@@ -105,8 +105,9 @@ func (c *client) ready(ctx context.Context, deadline time.Time) error {
 		c.close()
 		c.tally.reopened()
 	}
-	dialer := net.Dialer{Deadline: deadline}
-	conn, err := dialer.DialContext(context.WithoutCancel(ctx), "tcp", c.g.opts.Addr)
+	dialing, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	defer cancel()
+	conn, err := c.g.opts.Dial(dialing, "tcp", c.g.opts.Addr)
 	if err != nil {
 		return kinded(NotConnected, err)
 	}
@@ -134,11 +135,11 @@ func (c *client) exchange(a *Answer) (keep bool, err error) {
 
 // verify checks that the answer is the one to this request.
 func (c *client) verify(a *Answer, body []byte) error {
-	var got struct{ ID, Slot string }
+	var got struct{ ID, Slot, Revision string }
 	if err := json.Unmarshal(body, &got); err != nil {
 		return kinded(WrongAnswer, fmt.Errorf("%w in %.200q", err, body))
 	}
-	a.Slot = got.Slot
+	a.Slot, a.Revision = got.Slot, got.Revision
 	if got.ID != a.ID {
 		return kinded(WrongAnswer, fmt.Errorf("the answer bears the id %q", got.ID))
 	}

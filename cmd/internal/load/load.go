@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"crypto/rand"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -33,6 +34,8 @@ type Options struct {
 	// Timeout bounds one request from connect to the answer's last byte; zero
 	// means 30 s.
 	Timeout time.Duration
+	// Dial opens the connections; nil means a [net.Dialer].
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Check sees every good answer and may still make a failure of it. It is
 	// called by all clients at once. Nil: none.
 	Check func(Answer) error
@@ -55,6 +58,9 @@ func (o Options) withDefaults() Options {
 	if o.Timeout == 0 {
 		o.Timeout = 30 * time.Second
 	}
+	if o.Dial == nil {
+		o.Dial = new(net.Dialer).DialContext
+	}
 	return o
 }
 
@@ -63,7 +69,9 @@ type Answer struct {
 	ID     string
 	Method string
 	Slot   string
-	Status int
+	// Revision is what the answer says of it; not every answer does.
+	Revision string
+	Status   int
 	// Started is just before the first byte was written, Ended just after the
 	// last one was read.
 	Started, Ended time.Time

@@ -34,6 +34,9 @@ type Options struct {
 	Binds map[string]string
 	// Files maps paths below /etc or /var to what they hold at the first boot.
 	Files map[string]string
+	// Keep are directories, such as /srv, that survive like /etc and /var, empty
+	// at the first boot.
+	Keep []string
 	// Unit is what is booted into; empty means multi-user.target.
 	Unit string
 }
@@ -114,6 +117,11 @@ func (b *Box) furnish() error {
 	if err := os.MkdirAll(filepath.Join(b.dir, "var/log/journal"), 0o755); err != nil {
 		return err
 	}
+	for _, path := range b.opts.Keep {
+		if err := os.MkdirAll(filepath.Join(b.dir, path), 0o755); err != nil {
+			return err
+		}
+	}
 	for path, text := range files {
 		if !strings.HasPrefix(path, "/etc/") && !strings.HasPrefix(path, "/var/") {
 			return fmt.Errorf("%s is neither below /etc nor /var", path)
@@ -186,6 +194,9 @@ func (b *Box) args() []string {
 		"--private-network", "--resolv-conf=off", "--timezone=off", "--link-journal=no",
 		"--bind=" + filepath.Join(b.dir, "etc") + ":/etc",
 		"--bind=" + filepath.Join(b.dir, "var") + ":/var",
+	}
+	for _, path := range b.opts.Keep {
+		args = append(args, "--bind="+filepath.Join(b.dir, path)+":"+path)
 	}
 	for path, host := range b.opts.Binds {
 		args = append(args, "--bind-ro="+host+":"+path)

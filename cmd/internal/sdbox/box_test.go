@@ -22,6 +22,7 @@ func TestABoxKeepsWhatAMachineKeeps(t *testing.T) {
 	}
 	box := sdbox.Boot(t, sdbox.Options{
 		Binds: map[string]string{"/opt/host": host},
+		Keep:  []string{"/srv/kept"},
 		Files: map[string]string{"/etc/systemd/system/mark.service": `
 [Service]
 Type=oneshot
@@ -38,10 +39,14 @@ WantedBy=multi-user.target
 	}
 	box.Run("systemctl", "enable", "--quiet", "mark.service")
 	box.Write("/run/gone", "")
+	box.Write("/srv/kept/file", "on a disk")
 
 	box.Reboot()
 	if _, err := os.Stat(box.Path("/run/gone")); err == nil {
 		t.Error("/run survived a reboot")
+	}
+	if got := box.Read("/srv/kept/file"); got != "on a disk" {
+		t.Errorf("what is to be kept holds %q after a reboot", got)
 	}
 	box.Crash()
 	box.Up()
