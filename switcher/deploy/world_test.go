@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -36,9 +37,8 @@ type world struct {
 	inFlight map[string]int64 // by service/slot
 	sick     map[string]string
 	roles    bool
-	bakeFail string // verdict text of every bake; empty: it passes
-	ref      string // what the branch points to
-	served   []string
+	bakeFail string   // verdict text of every bake; empty: it passes
+	ref      string   // what the branch points to
 	stopped  []string // units that were stopped while they had the traffic
 }
 
@@ -60,7 +60,7 @@ const (
 
 func newWorld(t *testing.T) *world {
 	w := &world{
-		t: t, root: t.TempDir(), ref: "2222222222222222",
+		t: t, root: inMemory(t), ref: "2222222222222222",
 		active: map[string]switcher.Slot{}, previous: map[string]switcher.Slot{}, bad: map[string][]switcher.BadRelease{},
 		bakes: map[string]*switcher.BakeResult{}, links: map[string]string{}, revision: map[string]string{"r1-111111111111": "1111111111111111"},
 		drafts: map[string]bool{}, units: map[string]*unit{}, inFlight: map[string]int64{}, sick: map[string]string{},
@@ -72,6 +72,17 @@ func newWorld(t *testing.T) *world {
 		w.units[s.Slots[green].Unit] = &unit{}
 	}
 	return w
+}
+
+// inMemory is a directory that needs no disk, where there is one: thousands of
+// journals are written here, each line to the disk.
+func inMemory(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "deploy-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 func (w *world) services() []Service {
