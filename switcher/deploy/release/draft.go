@@ -31,7 +31,6 @@ type draft struct {
 	release Release
 	shares  map[string]string // path in the tree -> what it links to
 	owned   bool              // another user has it
-	sealed  bool
 }
 
 var errOver = errors.New("it was sealed or discarded already")

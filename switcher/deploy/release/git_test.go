@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 func TestACommitBecomesARelease(t *testing.T) {
@@ -421,6 +422,31 @@ func TestTwoFetchesWaitForEachOther(t *testing.T) {
 	for range 4 {
 		if err := <-errs; err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+func TestTheConfiguredSSHIsMadeToAskNothing(t *testing.T) {
+	s := newStore(t)
+	m, err := s.lockMirror(t.Context(), unix.LOCK_EX)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if err := m.ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const quiet = " -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=15"
+	for configured, want := range map[string]string{
+		"": "ssh" + quiet, "ssh -i /root/.ssh/deploy": "ssh -i /root/.ssh/deploy" + quiet, "/usr/bin/ssh -4": "/usr/bin/ssh -4" + quiet, "plink -batch": "plink -batch",
+	} {
+		home := t.TempDir()
+		if configured != "" {
+			write(t, filepath.Join(home, ".gitconfig"), "[core]\n\tsshCommand = "+configured+"\n", 0o600)
+		}
+		got, err := m.sshCommand(t.Context(), []string{"HOME=" + home, "GIT_CONFIG_SYSTEM=/dev/null"})
+		if err != nil || got != want {
+			t.Errorf("%q: got %q, %v, want %q", configured, got, err, want)
 		}
 	}
 }

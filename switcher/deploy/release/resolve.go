@@ -16,12 +16,12 @@ import (
 
 // Commit is a revision of a repository, in the mirror.
 type Commit struct {
-	Revision  string    // the full hash
-	Ref       string    // what was asked for
-	Source    string    // the repository without credentials
-	Subject   string    // the first line of its message
-	Author    string    // the name
-	Committed time.Time // when
+	Revision  string    `json:"revision"` // the full hash
+	Ref       string    `json:"ref"`      // what was asked for
+	Source    string    `json:"source"`   // the repository without credentials
+	Subject   string    `json:"subject"`  // the first line of its message
+	Author    string    `json:"author"`   // the name
+	Committed time.Time `json:"committed"`
 }
 
 var hexPattern = regexp.MustCompile(`^[0-9a-f]{4,64}$`)

@@ -262,7 +262,7 @@ func (d *draft) publish(tree *dir) error {
 	}
 	if err := errors.Join(releases.sync(), d.outer.sync(), tree.setMode(0o555)); err != nil {
 		// It may or may not survive a power cut: better that it is not there.
-		return errors.Join(err, releases.rename(d.release.Name, d.outer, treeName))
+		return errors.Join(err, releases.loosen(d.release.Name), releases.rename(d.release.Name, d.outer, treeName))
 	}
 	d.release.Sealed = true
 	// An empty draft that stays is swept.

@@ -53,7 +53,7 @@ func (s *Store) point(link string, r Release, service string) error {
 // missing.
 func (s *Store) linkParent(link string) (*dir, error) {
 	parent := filepath.Dir(link)
-	if err := os.MkdirAll(parent, 0o755); err != nil {
+	if err := makeAll(parent); err != nil {
 		return nil, err
 	}
 	if err := trust(parent); err != nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -199,7 +200,11 @@ func TestPointingWaitsWhileReleasesArePruned(t *testing.T) {
 		if op == "renaming" {
 			once.Do(func() {
 				go func() { done <- other.Point(link, old, "backend") }()
-				<-waits
+				select {
+				case <-waits:
+				case <-time.After(20 * time.Second):
+					t.Error("pointing does not wait")
+				}
 			})
 		}
 		return nil

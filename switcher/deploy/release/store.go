@@ -36,8 +36,8 @@ type Release struct {
 // Options are what a store may be told.
 type Options struct {
 	// Progress is called with what happens, a line each: git's own progress and
-	// what was decided for the operator. It may be called by another goroutine,
-	// but never by two at once, and not after the call that it belongs to.
+	// what was decided for the operator. Another goroutine may call it, but not
+	// after the method that it belongs to has returned.
 	Progress func(line string)
 }
 
@@ -76,7 +76,7 @@ func (s *Store) open() error {
 	if !filepath.IsAbs(s.root) || filepath.Clean(s.root) != s.root || !printable(s.root) {
 		return fmt.Errorf("%w: %q is not a plain absolute path", ErrUnsafe, s.root)
 	}
-	if err := os.MkdirAll(s.root, 0o755); err != nil {
+	if err := makeAll(s.root); err != nil {
 		return err
 	}
 	if err := trust(s.root); err != nil {
@@ -91,6 +91,24 @@ func (s *Store) open() error {
 		}
 	}
 	return nil
+}
+
+// makeAll makes what is missing of a directory. The users of slots and builds
+// pass through it, whatever the umask of whoever deploys.
+func makeAll(path string) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return nil
+	}
+	if err := makeAll(filepath.Dir(path)); err != nil {
+		return err
+	}
+	err := os.Mkdir(path, 0o755)
+	if errors.Is(err, fs.ErrExist) {
+		return nil // made meanwhile, or no directory, which is found out
+	} else if err != nil {
+		return err
+	}
+	return os.Chmod(path, 0o755)
 }
 
 // makeOwn makes a directory with this mode whatever the umask; one that is

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 func TestReleasesAreListedNewestFirst(t *testing.T) {
@@ -146,4 +147,23 @@ func TestFreeRoomIsThatOfTheDisk(t *testing.T) {
 		t.Errorf("got %d bytes, %v; %d files, %v", bytes, err, files, err2)
 	}
 	wantError(t, s.room(bytes*2, 0), ErrNoSpace)
+}
+
+func TestOtherUsersPassThroughWhateverTheUmask(t *testing.T) {
+	defer unix.Umask(unix.Umask(0o077))
+	base := t.TempDir()
+	s, _ := newStoreIn(t, filepath.Join(base, "srv/charactier"))
+	r := sealed(t, s, nameAt(1))
+	link := filepath.Join(s.root, "backend/blue")
+	if err := s.Point(link, r, "backend"); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]os.FileMode{
+		filepath.Dir(s.root): 0o755, s.root: 0o755, filepath.Dir(link): 0o755, filepath.Join(s.root, releasesDir): 0o755,
+		filepath.Join(s.root, draftsDir): 0o711, s.Dir(r): 0o555, filepath.Join(s.PartDir(r, "backend"), "index.js"): 0o444,
+	} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: got %v, %v, want %v", path, info.Mode(), err, want)
+		}
+	}
 }
