@@ -25,11 +25,11 @@ func (s *Switcher) EndBake(ctx context.Context, id string, results map[string]Ba
 		err = s.opts.Store.Save(next)
 		s.take(next)
 	}
-	s.leave(op)
 	if err != nil {
 		s.warn(warnState, fmt.Sprintf("how the bake of %s ended could not be saved (%v): a restart may begin it again; mend the disk, then run any operation that changes something", id, err))
 	}
 	s.tellBakes(old, "")
+	s.leave(op)
 	return nil
 }
 

@@ -2,15 +2,11 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -316,106 +312,5 @@ func TestAServicesOwnBakeTimeMayBeNone(t *testing.T) {
 	rec, err := w.client.Switch(t.Context(), control.SwitchRequest{Bake: -1})
 	if err != nil || rec.Bake != nil {
 		t.Errorf("the switch answered %+v, %v", rec, err)
-	}
-}
-
-// A daemon that is killed during a bake goes on with it when it is back.
-func TestABakeOutlivesTheDaemon(t *testing.T) {
-	green := newSickSlot(t, 0)
-	w := newKillWorldOf(t, 1, func(int) (string, string) { return namedSlot(t, "blue"), green.address })
-	w.start("never")
-	rec, err := w.client.Switch(t.Context(), control.SwitchRequest{Bake: time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := w.cmd.Process.Signal(syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	w.awaitDeath()
-	green.every.Store(2)
-	w.start("never")
-	status, err := w.client.Status(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	bake := status.Services[0].Bake
-	if bake == nil || bake.Verdict != switcher.Baking || !bake.Until.Equal(rec.Bake.Until) {
-		t.Errorf("after the restart the bake is %+v, was %+v", bake, rec.Bake)
-	}
-	users(t, 8, w.addresses[0], "/")
-	await(t, "the traffic to be returned", func() bool {
-		status, err := w.client.Status(t.Context())
-		return err == nil && status.Services[0].Active == switcher.Blue
-	})
-	records, err := w.client.History(t.Context(), 10)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range records {
-		if r.ID == rec.ID && (r.Bake.Verdict != switcher.BakeFailed || r.Bake.Returned != records[0].ID) {
-			t.Errorf("the record of the switch says %+v", r.Bake)
-		}
-	}
-}
-
-// Killed at any step of the return that a bake causes, the daemon is on exactly
-// one slot afterwards, and in the end on the old one.
-func TestAKilledReturnIsMadeGood(t *testing.T) {
-	for _, step := range dyingSteps {
-		t.Run(step, func(t *testing.T) {
-			t.Parallel() // most of it is waiting
-			green := newSickSlot(t, 0)
-			w := newKillWorldOf(t, 1, func(int) (string, string) { return namedSlot(t, "blue"), green.address })
-			w.start("never")
-			if _, err := w.client.Switch(t.Context(), control.SwitchRequest{Bake: time.Minute}); err != nil {
-				t.Fatal(err)
-			}
-			if err := w.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-				t.Fatal(err)
-			}
-			w.awaitDeath()
-			green.every.Store(2)
-			w.start(step)
-			users(t, 8, w.addresses[0], "/")
-			w.awaitDeath()
-			w.start("never")
-			await(t, "the traffic to be returned", func() bool {
-				status, err := w.client.Status(t.Context())
-				return err == nil && status.Services[0].Active == switcher.Blue
-			})
-		})
-	}
-}
-
-func TestReleasesAreReadFromTheLinks(t *testing.T) {
-	dir := shortDir(t)
-	links := map[string]string{}
-	for slot, release := range map[string]string{"blue": "20260101T000000Z-aaaaaaaaaaaa", "green": "20260202T000000Z-bbbbbbbbbbbb"} {
-		links[slot] = filepath.Join(dir, slot)
-		if err := os.Symlink(filepath.Join(dir, "releases", release, "backend"), links[slot]); err != nil {
-			t.Fatal(err)
-		}
-	}
-	yaml := service("backend", freeAddress(t), namedSlot(t, "blue"), namedSlot(t, "green"))
-	for slot, link := range links {
-		yaml = strings.Replace(yaml, slot+": {", fmt.Sprintf("%s: {link: %q, ", slot, link), 1)
-	}
-	w := newWorld(t, services(yaml))
-	if _, err := w.client.Switch(t.Context(), control.SwitchRequest{}); err != nil {
-		t.Fatal(err)
-	}
-	rec, err := w.client.Rollback(t.Context(), control.SwitchRequest{Reason: "slow"})
-	if err != nil || rec.Moves[0].FromRelease != "20260202T000000Z-bbbbbbbbbbbb" || rec.Moves[0].ToRelease != "20260101T000000Z-aaaaaaaaaaaa" {
-		t.Errorf("the rollback answered %+v, %v", rec, err)
-	}
-	s := w.status().Services[0]
-	if len(s.BadReleases) != 1 || s.BadReleases[0].Release != "20260202T000000Z-bbbbbbbbbbbb" || s.BadReleases[0].Reason != "slow" {
-		t.Errorf("bad releases: %+v", s.BadReleases)
-	}
-	if s.Slots[0].Release != "20260101T000000Z-aaaaaaaaaaaa" || s.Slots[1].Release != "20260202T000000Z-bbbbbbbbbbbb" {
-		t.Errorf("the slots run %q and %q", s.Slots[0].Release, s.Slots[1].Release)
-	}
-	if rec, err := w.client.Switch(t.Context(), control.SwitchRequest{}); err != nil || !strings.Contains(rec.Warning, "release 20260202T000000Z-bbbbbbbbbbbb was rolled back from at ") {
-		t.Errorf("a switch to it answered %+v, %v", rec, err)
 	}
 }

@@ -120,7 +120,7 @@ func (d *deploy) checkBad(bad []switcher.BadRelease) error {
 	}
 	o := d.facts().Origin
 	for _, b := range bad {
-		if b.Release == o.Release || len(o.Revision) >= 12 && strings.HasSuffix(b.Release, "-"+short(o.Revision)) {
+		if revisionIn(b.Release) == revisionIn(o.Release) {
 			return hint(fmt.Errorf("%w: %s, at %s%s", ErrBadRelease, b.Release, b.Since.Format("2006-01-02 15:04:05 MST"), parenthesis(b.Reason)),
 				"deploy a revision that mends it, or insist with --force")
 		}
@@ -223,6 +223,12 @@ func (d *deploy) discard(context.Context) error {
 		return err
 	}
 	return d.opts.Releases.Discard(d.facts().Origin.Release)
+}
+
+// revisionIn is what a release's name says of its revision.
+func revisionIn(release string) string {
+	_, revision, _ := strings.Cut(release, "-")
+	return revision
 }
 
 // short is a revision as people write it.

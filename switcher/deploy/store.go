@@ -2,11 +2,8 @@ package deploy
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/user"
@@ -70,11 +67,11 @@ func (s *Store) Resolve(ctx context.Context, src Source) (Origin, error) {
 		}
 		return Origin{Source: src, Revision: r.Revision, Subject: r.Subject, Release: r.Name, Built: true}, nil
 	case src.Artifact != "":
-		sum, err := sumOf(src.Artifact)
+		revision, err := release.Fingerprint(ctx, src.Artifact)
 		if err != nil {
-			return Origin{}, fmt.Errorf("reading the artifact: %w", err)
+			return Origin{}, err
 		}
-		return Origin{Source: src, Revision: "sha256:" + sum, Release: release.NameOf(time.Now(), sum), Built: true}, nil
+		return Origin{Source: src, Revision: revision, Release: release.NameOf(time.Now(), revision), Built: true}, nil
 	case s.opts.Repository == "":
 		return Origin{}, hint(errors.New("deploy.repository is not set"), "set it in the configuration, or deploy something built with --artifact")
 	}
@@ -83,27 +80,6 @@ func (s *Store) Resolve(ctx context.Context, src Source) (Origin, error) {
 		return Origin{}, err
 	}
 	return Origin{Source: src, Revision: c.Revision, Subject: c.Subject, Release: release.NameOf(time.Now(), c.Revision)}, nil
-}
-
-// sumOf is an archive's checksum. A directory has none that is cheap: it is
-// never taken to be what is active already.
-func sumOf(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	info, err := f.Stat()
-	if err != nil {
-		return "", err
-	}
-	if info.IsDir() {
-		fmt.Fprintf(h, "%s at %s", path, time.Now())
-	} else if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // Fetch begins the release anew.

@@ -130,6 +130,7 @@ func TestTheDataPathGetsEveryValue(t *testing.T) {
 	}
 	noZeroField(t, services[0], "Assets")
 	noZeroField(t, c.SwitcherServices()[0])
+	noZeroField(t, c.Services["backend"].BakePlan(), "Return")
 	noZeroField(t, c.HealthCheck("backend"), "Header")
 	noZeroField(t, c.ProxySettings(), "AccessLog")
 
