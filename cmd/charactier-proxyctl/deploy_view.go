@@ -94,6 +94,8 @@ func reportText(e *env, r deploy.Report, verbose bool) string {
 		return fmt.Sprintf("%s: %s: %s", what, r.State, clean(r.Text))
 	case deploy.StateNote:
 		return fmt.Sprintf("%s: %s", what, clean(r.Text))
+	case deploy.StateOutput:
+		return fmt.Sprintf("%s| %s", what, clean(r.Text))
 	case deploy.StateLine:
 		if verbose {
 			return fmt.Sprintf("%s| %s", what, clean(r.Text))
@@ -157,6 +159,9 @@ func (v *deployScreen) report(r deploy.Report) {
 	switch r.State {
 	case deploy.StateNote, deploy.StateWarning:
 		s.notes = append(s.notes, clean(r.Text))
+		return
+	case deploy.StateOutput:
+		s.notes = append(s.notes, v.e.glyph("│ ", "| ")+clean(r.Text))
 		return
 	case deploy.StateFailed:
 		s.notes = append(s.notes, clean(r.Text))
@@ -257,7 +262,7 @@ func (v *deployScreen) lines() []string {
 		for _, note := range s.notes {
 			lines = append(lines, "      "+v.e.errPaint(dim, note))
 		}
-		if s.state == deploy.StateDoing || s.state == deploy.StateFailed {
+		if s.state == deploy.StateDoing {
 			for _, line := range v.output {
 				lines = append(lines, "    "+v.e.errPaint(dim, v.e.glyph("│ ", "| ")+line))
 			}

@@ -153,7 +153,8 @@ func (s *Server) serve(route Route, do answer, w http.ResponseWriter, r *http.Re
 		value, err = s.guarded(do, c)
 	}
 	rec, _ := value.(switcher.Record)
-	if route.Role == Admin {
+	// The steps of a deploy are in its own log, and in the events.
+	if route.Role == Admin && (route != RouteReserveStep || err != nil) {
 		s.record(route, c.by, rec, err, time.Since(start))
 	}
 	if value != streamed {

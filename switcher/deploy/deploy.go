@@ -206,7 +206,7 @@ func (d *deploy) showOutput(step string, err error) {
 	var ended interface{ Output() []string }
 	if errors.As(err, &ended) {
 		for _, line := range ended.Output() {
-			d.line(step, "", line)
+			d.report(Report{Step: step, State: StateOutput, Text: line})
 		}
 	}
 }

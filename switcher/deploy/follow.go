@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -35,7 +36,32 @@ func followFile(path string, say func(string)) (stop func()) {
 			}
 		}
 	})
-	return func() { close(done); reading.Wait() }
+	return sync.OnceFunc(func() { close(done); reading.Wait() })
+}
+
+// keepLines is how much of a command's output is told again when it fails.
+const keepLines = 20
+
+// lastLines are the newest lines of an output. They may be added by one
+// goroutine and read by another.
+type lastLines struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *lastLines) add(line string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.lines) == keepLines {
+		l.lines = l.lines[1:]
+	}
+	l.lines = append(l.lines, line)
+}
+
+func (l *lastLines) all() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.lines)
 }
 
 // follower remembers how far a file was read. What cannot be read is left to

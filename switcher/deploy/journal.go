@@ -178,14 +178,17 @@ func (s *story) touched(step string) bool {
 	return known && p != phaseUndone
 }
 
-// unfinished returns the story of the newest deploy if that has no end. Those
-// before it have one: no deploy begins before the last one is settled.
+// unfinished returns the story of the newest deploy that has no end. All are
+// looked at, for a clock that was set back makes names lie about their order.
 func unfinished(deploys string) (*story, error) {
 	ids, err := deployIDs(deploys)
 	if err != nil {
 		return nil, err
 	}
 	for _, id := range slices.Backward(ids) {
+		if ended(filepath.Join(deploys, id, journalName)) {
+			continue
+		}
 		s, err := readStory(deploys, id)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -193,15 +196,35 @@ func unfinished(deploys string) (*story, error) {
 		if err != nil {
 			return nil, err
 		}
-		if s.begun.IsZero() {
-			continue // killed before its first line
+		if !s.ended && !s.begun.IsZero() {
+			return &s, nil
 		}
-		if s.ended {
-			return nil, nil
-		}
-		return &s, nil
 	}
 	return nil, nil
+}
+
+// maxEnd is more than a journal's last line has.
+const maxEnd = 64 << 10
+
+// ended reports whether a journal's last line is its end, without reading the
+// rest. Where it cannot tell, it has not.
+func ended(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	tail := make([]byte, min(info.Size(), maxEnd))
+	if _, err := f.ReadAt(tail, info.Size()-int64(len(tail))); err != nil {
+		return false
+	}
+	lines := bytes.Split(bytes.TrimRight(tail, "\n"), []byte("\n"))
+	var last entry
+	return json.Unmarshal(lines[len(lines)-1], &last) == nil && last.Phase == phaseEnd
 }
 
 // keepDeploys is how many deploys' directories are kept.

@@ -124,5 +124,5 @@ func (p *Pipeline) Run(ctx context.Context, r Request) (Result, error) {
 func newID(now time.Time) string {
 	b := make([]byte, 3)
 	rand.Read(b)
-	return now.UTC().Format("20060102T150405Z") + "-" + hex.EncodeToString(b)
+	return now.UTC().Format("20060102T150405.000Z") + "-" + hex.EncodeToString(b)
 }

@@ -13,7 +13,8 @@ const (
 	StateFailed  State = "failed"
 	StateUndoing State = "undoing"
 	StateUndone  State = "undone"
-	StateLine    State = "line" // one line of a command's output
+	StateLine    State = "line"   // one line of a command's output
+	StateOutput  State = "output" // one of the last lines of what failed
 	StateNote    State = "note" // something worth knowing
 	StateWarning State = "warning"
 )

@@ -144,7 +144,8 @@ func (s *Store) runCommands(ctx context.Context, draft *release.Draft, name stri
 	if err := draft.Own(uid, gid); err != nil {
 		return err
 	}
-	follow := followFile(log, say)
+	var last lastLines
+	follow := followFile(log, func(line string) { last.add(line); say(line) })
 	defer follow()
 	deadline := time.Now().Add(svc.Timeout)
 	for n, line := range svc.Commands {
@@ -162,11 +163,21 @@ func (s *Store) runCommands(ctx context.Context, draft *release.Draft, name stri
 			Timeout: left, MemoryMax: svc.MemoryMax, CPUWeight: svc.CPUWeight, IOWeight: svc.IOWeight,
 		})
 		if err != nil {
-			return hint(fmt.Errorf("%s: %w", line, err), "all of its output is in "+log)
+			follow()
+			return hint(failedCommand{fmt.Errorf("%s: %w", line, err), last.all()}, "all of its output is in "+log)
 		}
 	}
 	return nil
 }
+
+// failedCommand is a command's failure with what it said last.
+type failedCommand struct {
+	error
+	output []string
+}
+
+func (f failedCommand) Unwrap() error    { return f.error }
+func (f failedCommand) Output() []string { return f.output }
 
 // reuse begins the build with what the newest release of the service has.
 func (s *Store) reuse(draft *release.Draft, svc Service, say func(string)) error {

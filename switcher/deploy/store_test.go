@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -191,6 +192,10 @@ func TestABuildThatFailsSaysWhyAndLeavesNothing(t *testing.T) {
 	o, err := w.make(Source{Ref: "main"})
 	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(strings.Join(w.lines, "\n"), "no such module") {
 		t.Fatalf("make = %v, and said %q", err, w.lines)
+	}
+	var failed interface{ Output() []string }
+	if !errors.As(err, &failed) || !slices.Contains(failed.Output(), "Error: no such module") {
+		t.Errorf("the error does not have the last lines: %v", err)
 	}
 	if sealed, err := w.Sealed(o.Release); sealed || err != nil {
 		t.Errorf("Sealed = %t, %v", sealed, err)

@@ -1,0 +1,92 @@
+package deploy
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"charactier-proxy/switcher"
+)
+
+func TestIDsSortByTime(t *testing.T) {
+	at := time.Date(2026, 11, 24, 8, 15, 0, 0, time.UTC)
+	last := ""
+	for n := range 1000 {
+		if id := newID(at.Add(time.Duration(n) * time.Millisecond)); id <= last {
+			t.Fatalf("%s comes after %s", id, last)
+		} else {
+			last = id
+		}
+	}
+}
+
+// journalOf writes a journal as it lies on the disk.
+func journalOf(t *testing.T, deploys, id, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Join(deploys, id), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(deploys, id, journalName), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+const (
+	beginLine = `{"time":"2026-11-24T08:15:00Z","phase":"begin","request":{"kind":"deploy","services":["backend"],"source":{"ref":"main"}},"by":{"uid":0,"user":"ops"}}` + "\n"
+	doingLine = `{"time":"2026-11-24T08:15:01Z","phase":"doing","step":"build"}` + "\n"
+	endLine   = `{"time":"2026-11-24T08:15:02Z","phase":"end","outcome":"done"}` + "\n"
+)
+
+func TestTheDeployWithoutAnEndIsFound(t *testing.T) {
+	for name, c := range map[string]struct {
+		journals map[string]string
+		want     string
+	}{
+		"none":                               {nil, ""},
+		"all ended":                          {map[string]string{"a": beginLine + endLine, "b": beginLine + doingLine + endLine}, ""},
+		"the newest":                         {map[string]string{"a": beginLine + endLine, "b": beginLine + doingLine}, "b"},
+		"one before it, by a clock set back": {map[string]string{"a": beginLine + doingLine, "b": beginLine + endLine}, "a"},
+		"killed within a line":               {map[string]string{"a": beginLine + doingLine + endLine[:20]}, "a"},
+		"killed before its first line":       {map[string]string{"a": "", "b": beginLine[:30]}, ""},
+		"with garbage in it":                 {map[string]string{"a": beginLine + "\x00\x00garbage\n" + doingLine}, "a"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			for id, text := range c.journals {
+				journalOf(t, filepath.Join(root, "deploys"), id, text)
+			}
+			found, err := Unfinished(root)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			if found != nil {
+				got = found.ID
+				if found.Kind != switcher.KindDeploy || found.By.User != "ops" || found.Begun.IsZero() {
+					t.Errorf("found %+v", found)
+				}
+			}
+			if got != c.want {
+				t.Errorf("found %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func FuzzJournal(f *testing.F) {
+	f.Add([]byte(beginLine + doingLine + endLine))
+	f.Add([]byte(beginLine + doingLine[:10]))
+	f.Add([]byte("\n\n{}\n[]\nnull\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		root := t.TempDir()
+		journalOf(t, filepath.Join(root, "deploys"), "x", string(data))
+		found, err := Unfinished(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found != nil && ended(filepath.Join(root, "deploys", "x", journalName)) {
+			t.Error("it has an end and was found unfinished")
+		}
+	})
+}
