@@ -49,7 +49,8 @@ func TestABakeOutlivesTheDaemon(t *testing.T) {
 }
 
 // Killed at any step of the return that a bake causes, the daemon is on exactly
-// one slot afterwards, and in the end on the old one.
+// one slot afterwards: back on the old one if that was saved, and else on the new
+// one with its bake going on, which returns the traffic in the end.
 func TestAKilledReturnIsMadeGood(t *testing.T) {
 	for _, step := range dyingSteps {
 		t.Run(step, func(t *testing.T) {
@@ -57,7 +58,13 @@ func TestAKilledReturnIsMadeGood(t *testing.T) {
 			green := newSickSlot(t, 0)
 			w := newKillWorldOf(t, 1, func(int) (string, string) { return namedSlot(t, "blue"), green.address })
 			w.start("never")
-			if _, err := w.client.Switch(t.Context(), control.SwitchRequest{Bake: time.Minute}); err != nil {
+			toTheEnd := step == "after swapping"
+			bakeTime := 15 * time.Second // the shorter, the sooner it fails
+			if toTheEnd {
+				bakeTime = time.Minute
+			}
+			rec, err := w.client.Switch(t.Context(), control.SwitchRequest{Bake: bakeTime})
+			if err != nil {
 				t.Fatal(err)
 			}
 			if err := w.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -69,10 +76,33 @@ func TestAKilledReturnIsMadeGood(t *testing.T) {
 			users(t, 8, w.addresses[0], "/")
 			w.awaitDeath()
 			w.start("never")
-			await(t, "the traffic to be returned", func() bool {
-				status, err := w.client.Status(t.Context())
-				return err == nil && status.Services[0].Active == switcher.Blue
-			})
+			wantReturnedOrBaking(t, w, rec, step == "after saving 2")
+			if toTheEnd {
+				await(t, "the traffic to be returned", func() bool { return w.service().Active == switcher.Blue })
+			}
 		})
 	}
+}
+
+func wantReturnedOrBaking(t *testing.T, w *killWorld, rec switcher.Record, returned bool) {
+	t.Helper()
+	s := w.service()
+	switch {
+	case s.Bake == nil:
+		t.Errorf("the bake is forgotten: %+v", s)
+	case returned && (s.Active != switcher.Blue || s.Bake.Verdict != switcher.BakeFailed || s.Bake.Returned == ""):
+		t.Errorf("the return was saved, and the traffic is on %s with %+v", s.Active, s.Bake)
+	case !returned && (s.Active != switcher.Green || s.Bake.Verdict != switcher.Baking || !s.Bake.Until.Equal(rec.Bake.Until)):
+		t.Errorf("the return was not saved, and the traffic is on %s with %+v", s.Active, s.Bake)
+	}
+}
+
+// service is the first service's status.
+func (w *killWorld) service() control.ServiceStatus {
+	w.Helper()
+	status, err := w.client.Status(w.Context())
+	if err != nil {
+		w.Fatal(err)
+	}
+	return status.Services[0]
 }
