@@ -144,8 +144,8 @@ func TestEveryEndOfADeployHasItsExitCode(t *testing.T) {
 func TestTheHistoryTakesWhatEverADeployEndsWith(t *testing.T) {
 	for text, want := range map[string]string{
 		"one\ntwo\tthree\x1b[2J": "one two three[2J",
-		"short":                   "short",
-		"ああああああああ":                "あああああ...",
+		"short":                  "short",
+		"ああああああああ":               "あああああ...",
 	} {
 		if got := inHistory(text, 20); got != want {
 			t.Errorf("%q: %q, want %q", text, got, want)
