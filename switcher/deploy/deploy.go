@@ -138,12 +138,23 @@ func (d *deploy) run(ctx context.Context, s step) error {
 	return err
 }
 
+// tryStep runs a step, unless the deploy is to stop. Whatever fails once it is
+// failed for that.
 func (d *deploy) tryStep(ctx context.Context, s step) error {
 	if s.settles { // it is too late to stop, and half of it helps nobody
-		ctx = context.WithoutCancel(ctx)
-	} else if ctx.Err() != nil {
-		return aborted(ctx)
+		return d.doStep(context.WithoutCancel(ctx), s)
 	}
+	if ctx.Err() != nil {
+		return d.stopped(ctx, ctx.Err())
+	}
+	err := d.doStep(ctx, s)
+	if err != nil && ctx.Err() != nil {
+		return d.stopped(ctx, err)
+	}
+	return err
+}
+
+func (d *deploy) doStep(ctx context.Context, s step) error {
 	if s.look != nil {
 		if err := s.look(ctx); err != nil {
 			return err
@@ -179,6 +190,17 @@ func (d *deploy) note(p phase, step string) error {
 	}
 	d.story.take(e)
 	return nil
+}
+
+// stopped says what it means that err came as ctx had ended.
+func (d *deploy) stopped(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(err, ErrDetached), errors.Is(err, switcher.ErrAborted), errors.Is(err, errSkipped), errors.Is(err, errUnchanged):
+		return err
+	case d.story.last["switch"] == phaseDone:
+		return d.left(ctx)
+	}
+	return aborted(ctx)
 }
 
 // aborted says why ctx ended.

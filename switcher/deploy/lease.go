@@ -45,6 +45,24 @@ func (d *deploy) reserve(ctx context.Context) error {
 	return nil
 }
 
+// noticeTime is how long the daemon may take to notice that a command was killed.
+const noticeTime = 2 * time.Second
+
+// reserveSoon takes the reservation of a deploy whose command has ended, as the
+// lock shows, although the daemon may still think that it works.
+func (d *deploy) reserveSoon(ctx context.Context) error {
+	deadline := time.Now().Add(noticeTime)
+	for {
+		err := d.reserve(ctx)
+		if !errors.Is(err, switcher.ErrBusy) || time.Now().After(deadline) {
+			return err
+		}
+		if sleep(ctx, 20*time.Millisecond) != nil {
+			return err
+		}
+	}
+}
+
 func (k *keeper) take(l Lease) {
 	k.mu.Lock()
 	k.lease = l
@@ -87,14 +105,24 @@ func (k *keeper) onAsk(f func(by string)) (stop func()) {
 	}
 }
 
+// lost reports whether the daemon does not keep the reservation any more.
+func (k *keeper) lost() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	select {
+	case <-k.lease.Lost():
+		return true
+	default:
+		return false
+	}
+}
+
 // held returns a lease that holds, and takes it again where it was lost.
 func (k *keeper) held(ctx context.Context) (Lease, error) {
 	k.mu.Lock()
 	l := k.lease
 	k.mu.Unlock()
-	select {
-	case <-l.Lost():
-	default:
+	if !k.lost() {
 		return l, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, k.regain)

@@ -37,17 +37,31 @@ func (d *deploy) moveNow(ctx context.Context) error {
 	if r.Kind == switcher.KindRollback {
 		kind = switcher.KindRollback
 	}
-	rec, err := d.ask(ctx, kind, r.Bake, d.reason())
+	rec, err := d.insist(ctx, kind, r.Bake, d.reason(), onNew)
 	if kind == switcher.KindRollback && errors.Is(err, switcher.ErrNothingToRollBack) {
 		// A kept release was named: there is a place to go to, whatever came before.
-		rec, err = d.ask(ctx, switcher.KindSwitch, r.Bake, d.reason())
+		rec, err = d.insist(ctx, switcher.KindSwitch, r.Bake, d.reason(), onNew)
 	}
 	if err != nil {
-		return d.movedAfterAll(ctx, err)
+		return err
 	}
 	d.facts().Switched = rec.ID
 	d.say("switch", "", "traffic moved in %s: %s", rec.Swap.Round(time.Microsecond), d.places())
 	return nil
+}
+
+// insist has the daemon move the services, once more if it ended over that: an
+// answer that was lost says nothing, and where traffic is says all.
+func (d *deploy) insist(ctx context.Context, kind switcher.Kind, bake time.Duration, reason string, want whereabouts) (switcher.Record, error) {
+	for again := false; ; again = true {
+		rec, err := d.ask(ctx, kind, bake, reason)
+		if err == nil {
+			return rec, nil
+		}
+		if err = d.movedAfterAll(ctx, err, want); err == nil || again || !d.lease.lost() || ctx.Err() != nil {
+			return rec, err
+		}
+	}
 }
 
 // ask has the daemon move the services.
@@ -59,9 +73,9 @@ func (d *deploy) ask(ctx context.Context, kind switcher.Kind, bake time.Duration
 	return rec, err
 }
 
-// movedAfterAll asks where traffic is when the answer to the switch is an error:
-// one that was lost on its way says nothing.
-func (d *deploy) movedAfterAll(ctx context.Context, cause error) error {
+// movedAfterAll asks where traffic is when the answer to a move is an error, and
+// returns that unless traffic is where it was wanted.
+func (d *deploy) movedAfterAll(ctx context.Context, cause error, want whereabouts) error {
 	if errors.Is(cause, switcher.ErrUnhealthy) {
 		return fmt.Errorf("%w: %w", ErrUnhealthy, cause)
 	}
@@ -69,7 +83,7 @@ func (d *deploy) movedAfterAll(ctx context.Context, cause error) error {
 	if err != nil {
 		return fmt.Errorf("%w; asking where traffic is: %w", cause, err)
 	}
-	if at, err := d.whereIs(v); err != nil || at == onOld {
+	if at, err := d.whereIs(v); err != nil || at != want {
 		return errors.Join(cause, err)
 	}
 	return nil
@@ -280,7 +294,7 @@ func (d *deploy) returnNow(ctx context.Context) error {
 	if d.request().Kind == switcher.KindRollback {
 		kind = switcher.KindSwitch // rolling back what was rolled back is refused
 	}
-	if _, err := d.ask(ctx, kind, 0, "returned by "+d.reason()); err != nil {
+	if _, err := d.insist(ctx, kind, 0, "returned by "+d.reason(), onOld); err != nil {
 		return fmt.Errorf("returning the traffic: %w", err)
 	}
 	return nil

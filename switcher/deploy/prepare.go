@@ -81,6 +81,10 @@ func (d *deploy) resolve(ctx context.Context, v View) error {
 		d.say("preflight", "", "revision %s is active already, as release %s; --force deploys it again", short(o.Revision), d.facts().Origin.Release)
 		return errUnchanged
 	}
+	if o.Release == "" {
+		d.say("preflight", "", "the standby slots have what was there before the first release")
+		return nil
+	}
 	d.say("preflight", "", "release %s%s", o.Release, parenthesis(o.Subject))
 	return nil
 }
@@ -89,36 +93,48 @@ func (d *deploy) resolve(ctx context.Context, v View) error {
 // release named takes what the standby slots have.
 func (d *deploy) resolveSource(ctx context.Context) (Origin, error) {
 	source := d.request().Source
-	if d.request().Kind != switcher.KindRollback || source.Release != "" {
+	if !d.keepsLinks() {
 		return d.opts.Releases.Resolve(ctx, source)
 	}
+	found := false
+	origin := Origin{Source: source, Built: true}
 	for _, s := range d.services {
 		aim, err := d.opts.Releases.Pointed(s.Slots[d.facts().Places[s.Name].New].Link)
 		if err != nil {
 			return Origin{}, err
 		}
-		if aim.Release != "" {
-			return Origin{Source: source, Release: aim.Release, Revision: aim.Revision, Built: true}, nil
+		found = found || aim.Target != ""
+		if origin.Release == "" {
+			origin.Release, origin.Revision = aim.Release, aim.Revision
 		}
 	}
-	return Origin{}, hint(fmt.Errorf("%w: the standby slots lead to no release", switcher.ErrNothingToRollBack),
+	if found {
+		return origin, nil
+	}
+	return Origin{}, hint(fmt.Errorf("%w: the standby slots lead nowhere", switcher.ErrNothingToRollBack),
 		"charactier-proxyctl rollback --to RELEASE; charactier-proxyctl deploy --list shows those that are kept")
+}
+
+// keepsLinks: a return without a release named takes the standby slots as they
+// are, each with its own release, or with what was there before there were any.
+func (d *deploy) keepsLinks() bool {
+	return d.request().Kind == switcher.KindRollback && d.request().Source.Release == ""
 }
 
 func (d *deploy) isActive(aim Aim) bool {
 	o := d.facts().Origin
 	if o.Source.Release != "" || d.request().Kind == switcher.KindRollback {
-		return aim.Release == o.Release
+		return aim.Release == o.Release && o.Release != ""
 	}
 	return aim.Revision != "" && aim.Revision == o.Revision
 }
 
 // checkBad refuses what was returned from before.
 func (d *deploy) checkBad(bad []switcher.BadRelease) error {
-	if d.request().Force {
+	o := d.facts().Origin
+	if d.request().Force || o.Release == "" {
 		return nil
 	}
-	o := d.facts().Origin
 	for _, b := range bad {
 		if revisionIn(b.Release) == revisionIn(o.Release) {
 			return hint(fmt.Errorf("%w: %s, at %s%s", ErrBadRelease, b.Release, b.Since.Format("2006-01-02 15:04:05 MST"), parenthesis(b.Reason)),
@@ -184,7 +200,12 @@ func (d *deploy) fetch(ctx context.Context) error {
 }
 
 // sealed reports whether there is nothing left to be made.
-func (d *deploy) sealed() (bool, error) { return d.opts.Releases.Sealed(d.facts().Origin.Release) }
+func (d *deploy) sealed() (bool, error) {
+	if d.keepsLinks() {
+		return true, nil
+	}
+	return d.opts.Releases.Sealed(d.facts().Origin.Release)
+}
 
 func skipIf(skip bool, err error) error {
 	if err == nil && skip {

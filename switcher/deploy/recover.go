@@ -95,7 +95,7 @@ func (p *Pipeline) again(ctx context.Context, do func(*deploy, whereabouts) (Res
 	}
 	d := p.newDeploy(j, *s)
 	defer d.close()
-	if err := d.reserve(ctx); err != nil {
+	if err := d.reserveSoon(ctx); err != nil {
 		return d.result(switcher.Failed), err
 	}
 	v, err := d.view(ctx)

@@ -60,6 +60,9 @@ func (d *deploy) point(ctx context.Context) error {
 		if err := d.stopUnit(ctx, s.Slots[p.New].Unit); err != nil {
 			return err
 		}
+		if d.keepsLinks() {
+			return nil
+		}
 		return d.opts.Releases.Point(s.Slots[p.New].Link, d.facts().Origin.Release, s)
 	})
 }
@@ -180,7 +183,7 @@ func (d *deploy) whileRunning(ctx context.Context, unit string) (alive context.C
 // checkIdentity makes sure that it is the new slot's own process that answers,
 // and the release that it should be.
 func (d *deploy) checkIdentity(s Service, p place, header string) error {
-	at, o := s.Slots[p.New], d.facts().Origin
+	at := s.Slots[p.New]
 	if s.Identity {
 		unit, process, err := d.opts.Units.Owner(at.Address)
 		switch {
@@ -190,10 +193,14 @@ func (d *deploy) checkIdentity(s Service, p place, header string) error {
 			return fmt.Errorf("%s is answered by %s, which does not belong to %s", at.Address, orNobody(process), at.Unit)
 		}
 	}
-	if s.ReleaseHeader == "" || header == o.Release || header != "" && strings.HasPrefix(o.Revision, header) {
+	if s.ReleaseHeader == "" {
 		return nil
 	}
-	return fmt.Errorf("the health answer names the release %q in %s, not %s", header, s.ReleaseHeader, o.Release)
+	aim, err := d.opts.Releases.Pointed(at.Link)
+	if err != nil || aim.Release == "" || header == aim.Release || header != "" && strings.HasPrefix(aim.Revision, header) {
+		return err
+	}
+	return fmt.Errorf("the health answer names the release %q in %s, not %s", header, s.ReleaseHeader, aim.Release)
 }
 
 func orNobody(process string) string {

@@ -68,15 +68,22 @@ func (p *production) moved(revision string) {
 	p.active, p.standby, p.revision = p.active.Other(), p.revision, revision
 }
 
-// check compares the machine with what is expected.
+// check compares the machine with what is expected. What follows a machine that
+// is otherwise would mean nothing.
 func (p *production) check(name string) {
 	p.t.Helper()
+	right := true
 	for what, look := range map[string]func() error{
 		"status": p.checkStatus, "answers": p.checkAnswers, "units": p.checkUnits, "releases": p.checkReleases, "journals": p.checkJournals,
 	} {
 		if err := p.soon(look); err != nil {
 			p.t.Errorf("%s: %s: %v", name, what, err)
+			right = false
 		}
+	}
+	if !right {
+		p.table.print(p.t)
+		p.t.FailNow()
 	}
 }
 

@@ -3,10 +3,13 @@ package e2e
 import (
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +67,7 @@ func TestDeploysThatAreGood(t *testing.T) {
 	p.try("the same revision again", 0, func() *command { return p.ctl("deploy", "--cut-streams") }).wants(0, "is active already; nothing changed")
 	p.ends(switcher.KindDeploy, switcher.Unchanged)
 	p.warmRollbacks(two, three)
+	p.figures()
 	p.deployed("an older revision, named", two, two[:10], "--force")
 	p.bakesWell()
 	p.coldRollback()
@@ -278,4 +282,58 @@ func (p *production) streamsOnStandby() {
 		p.repo.commit("would cut streams", good)
 		return p.ctl("deploy", "--no-bake")
 	}).wants(1, "still in use", "--cut-streams")
+}
+
+// figures measures what has a goal: a deploy's own part, and a warm rollback
+// from the command's start until the first answer of the old release.
+func (p *production) figures() {
+	p.t.Helper()
+	p.usersLeave() // nothing is in flight
+	var own, back []time.Duration
+	for n := range 5 {
+		old := p.revision
+		revision := p.repo.commit(fmt.Sprint("to be measured ", n), good)
+		var r deploy.Result
+		p.ctl("deploy", "--no-bake", "--cut-streams", "--json").wants(0).decode(&r)
+		own = append(own, r.Own)
+		back = append(back, p.timeRollback(old))
+		p.moved(revision) // there
+		p.moved(old)      // and back
+	}
+	slices.Sort(own)
+	slices.Sort(back)
+	p.t.Logf("a deploy's own part: median %s of %v; a warm rollback, from the command to the old release's answer: median %s of %v",
+		own[2].Round(time.Millisecond), own, back[2].Round(100*time.Microsecond), back)
+	p.users()
+}
+
+// timeRollback runs the command within the machine, and asks all the while.
+func (p *production) timeRollback(old string) time.Duration {
+	p.t.Helper()
+	answered := make(chan time.Time, 1)
+	ready := make(chan struct{})
+	go func() {
+		defer close(answered)
+		client := &http.Client{Transport: &http.Transport{DialContext: p.Dial}}
+		defer client.CloseIdleConnections()
+		for first := true; ; first = false {
+			resp, err := client.Get("http://" + siteAddr + "/api/v1/echo")
+			if err != nil {
+				return
+			}
+			var got struct{ Revision string }
+			err = errors.Join(json.NewDecoder(resp.Body).Decode(&got), resp.Body.Close())
+			if first {
+				close(ready)
+			}
+			if err != nil || got.Revision == old {
+				answered <- time.Now()
+				return
+			}
+		}
+	}()
+	<-ready
+	began := time.Now()
+	p.ctl("rollback").wants(0)
+	return (<-answered).Sub(began)
 }

@@ -39,6 +39,7 @@ type production struct {
 type settings struct {
 	backend, rest string
 	frontend      bool
+	npmCache      string // a directory of the host; none means an empty one
 }
 
 // quick builds without npm, which needs seconds; other tests build with it.
@@ -59,6 +60,9 @@ func bootProduction(t *testing.T, s settings) *production {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if s.npmCache == "" {
+		s.npmCache = t.TempDir()
+	}
 	services := map[string]string{"backend": sampleApp}
 	if s.frontend {
 		services["frontend"] = sampleFrontend
@@ -70,6 +74,7 @@ func bootProduction(t *testing.T, s settings) *production {
 			"/opt/sample-app":     app,
 			"/opt/charactier-ai":  p.repo.dir,
 			"/opt/legacy/backend": legacyBackend(t),
+			"/opt/npm-cache":      s.npmCache,
 		},
 		Keep:  []string{"/srv"},
 		Files: productionFiles(t, s),
