@@ -15,7 +15,7 @@ const (
 	StateUndone  State = "undone"
 	StateLine    State = "line"   // one line of a command's output
 	StateOutput  State = "output" // one of the last lines of what failed
-	StateNote    State = "note" // something worth knowing
+	StateNote    State = "note"   // something worth knowing
 	StateWarning State = "warning"
 )
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,10 +44,17 @@ type StoreOptions struct {
 type Store struct {
 	*release.Store
 	opts   StoreOptions
-	drafts map[string]*release.Draft
+	drafts map[string]*making
 }
 
 var _ Releases = (*Store)(nil)
+
+// making is a release that is being made.
+type making struct {
+	*release.Draft
+	services []Service
+	prepared bool
+}
 
 // OpenStore opens the releases below root.
 func OpenStore(o StoreOptions) (*Store, error) {
@@ -54,7 +62,7 @@ func OpenStore(o StoreOptions) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{Store: s, opts: o, drafts: map[string]*release.Draft{}}, nil
+	return &Store{Store: s, opts: o, drafts: map[string]*making{}}, nil
 }
 
 // Resolve finds out what a source means now.
@@ -106,42 +114,80 @@ func (s *Store) Fetch(ctx context.Context, o Origin, name string, services []Ser
 	if err != nil {
 		return err
 	}
-	s.drafts[name] = &draft
+	m := &making{Draft: &draft, services: slices.Clone(services)}
+	for i := range m.services {
+		if o.Built {
+			m.services[i].Commands = nil
+		}
+	}
+	s.drafts[name] = m
 	return nil
 }
 
 // Build makes a service's part of the release.
 func (s *Store) Build(ctx context.Context, name string, svc Service, log string, say func(string)) error {
-	draft := s.drafts[name]
-	if draft == nil {
+	m := s.drafts[name]
+	if m == nil {
 		return fmt.Errorf("release %s was not fetched by this command", name)
 	}
-	if len(svc.Commands) > 0 {
-		if err := s.runCommands(ctx, draft, name, svc, log, say); err != nil {
+	if !m.prepared {
+		if err := s.prepare(m, say); err != nil {
+			return err
+		}
+		m.prepared = true
+	}
+	if len(svc.Commands) == 0 {
+		return nil
+	}
+	return s.runCommands(ctx, m.Draft, name, svc, log, say)
+}
+
+// prepare does for all services what must be done while the release is still
+// root's: what the build's user has had is not written by root any more.
+func (s *Store) prepare(m *making, say func(string)) error {
+	var builder *Service
+	for i, svc := range m.services {
+		if len(svc.Commands) > 0 {
+			if builder != nil && builder.User != svc.User {
+				return hint(fmt.Errorf("%s is built by the user %s and %s by %s: one release has one builder", builder.Name, builder.User, svc.Name, svc.User),
+					"name the same build.user for both, or deploy them one after the other with --service")
+			}
+			builder = &m.services[i]
+			if err := s.reuse(m.Draft, svc, say); err != nil {
+				return err
+			}
+		}
+		if err := m.Share(svc.Name, svc.Shared); err != nil {
 			return err
 		}
 	}
-	return draft.Share(svc.Name, svc.Shared)
+	if builder == nil {
+		return nil
+	}
+	uid, gid, err := s.builder(*builder)
+	if err != nil {
+		return err
+	}
+	return m.Own(uid, gid)
+}
+
+// builder is the user that a service's commands run as.
+func (s *Store) builder(svc Service) (uid, gid int, err error) {
+	u, err := user.Lookup(svc.User)
+	if err != nil {
+		return 0, 0, hint(fmt.Errorf("finding the user that builds run as: %w", err),
+			"systemd-sysusers makes the default one; services."+svc.Name+".build.user names another")
+	}
+	return numbers(u)
 }
 
 func (s *Store) runCommands(ctx context.Context, draft *release.Draft, name string, svc Service, log string, say func(string)) error {
-	if err := s.reuse(draft, svc, say); err != nil {
-		return err
-	}
-	u, err := user.Lookup(svc.User)
-	if err != nil {
-		return hint(fmt.Errorf("finding the user that builds run as: %w", err),
-			"systemd-sysusers makes the default one; services."+svc.Name+".build.user names another")
-	}
-	uid, gid, err := numbers(u)
+	uid, gid, err := s.builder(svc)
 	if err != nil {
 		return err
 	}
 	cache, err := s.cache(svc.User, uid, gid)
 	if err != nil {
-		return err
-	}
-	if err := draft.Own(uid, gid); err != nil {
 		return err
 	}
 	var last lastLines

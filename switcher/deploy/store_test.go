@@ -241,6 +241,63 @@ func TestTheNextBuildBeginsWithWhatTheLastOneHad(t *testing.T) {
 	}
 }
 
+func TestServicesAreBuiltTogetherWithWhatTheyShare(t *testing.T) {
+	w := newWorkshop(t)
+	other := w.svc
+	other.Name, other.Directory = "frontend", "frontend"
+	if err := os.CopyFS(filepath.Join(w.repo, "frontend"), os.DirFS(filepath.Join(w.repo, "backend"))); err != nil {
+		t.Fatal(err)
+	}
+	w.commit("both")
+	services := []Service{w.svc, other}
+	for i := range services {
+		shared := filepath.Join(w.opts.Root, "shared", services[i].Name, ".env")
+		if err := errors.Join(os.MkdirAll(filepath.Dir(shared), 0o755), os.WriteFile(shared, []byte("of "+services[i].Name), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		services[i].Shared = []string{".env"}
+	}
+	o, err := w.Resolve(t.Context(), Source{Ref: "main"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Fetch(t.Context(), o, o.Release, services); err != nil {
+		t.Fatal(err)
+	}
+	for _, svc := range services {
+		if err := w.Build(t.Context(), o.Release, svc, filepath.Join(t.TempDir(), "log"), w.say); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Seal(t.Context(), o.Release); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"backend/dist/out.txt": "both", "backend/.env": "of backend", "frontend/dist/out.txt": "one", "frontend/.env": "of frontend",
+	} {
+		if got := w.read(o.Release, path); got != want {
+			t.Errorf("%s holds %q, want %q", path, got, want)
+		}
+	}
+
+	services[1].User = "somebody-else"
+	again, err := w.Resolve(t.Context(), Source{Ref: "main"})
+	if err == nil {
+		again.Release = "20300101T000000Z-" + again.Revision[:12]
+		err = w.Fetch(t.Context(), again, again.Release, services)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = w.Build(t.Context(), again.Release, services[0], filepath.Join(t.TempDir(), "log"), w.say)
+	if err == nil || !strings.Contains(err.Error(), "one release has one builder") {
+		t.Errorf("two builders: %v", err)
+	}
+	if err := w.Discard(again.Release); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestFollowFileTellsEveryLineOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	if err := os.WriteFile(path, []byte("before\n"), 0o644); err != nil {

@@ -43,7 +43,8 @@ type settings struct {
 }
 
 // quick builds without npm, which needs seconds; other tests build with it.
-const quick = `    build: {commands: ["cp -r /opt/sample-app/node_modules .", "node build.js"], reuse: []}
+const quick = `    shared: [.env]
+    build: {commands: ["cp -r /opt/sample-app/node_modules .", "node build.js"], reuse: []}
     gate: {tries: 30, interval: 2s, smoke: ["/api/v1/orders 200"], warm_up: [/api/v1/echo]}
     bake: {time: 3s, min_requests: 50}
 `
@@ -88,6 +89,7 @@ func bootProduction(t *testing.T, s settings) *production {
 func (p *production) install() {
 	p.t.Helper()
 	p.Run("mkdir", "-p", "/srv/charactier/backend")
+	p.Write(deployRoot+"/shared/backend/.env", "SHARED=1\n")
 	p.Run("ln", "-s", "/opt/legacy/backend", "/srv/charactier/backend/blue")
 	p.Run("systemctl", "enable", "--quiet", "--now", blueUnit, "nginx.service")
 	p.answers("127.0.0.1:5000")
