@@ -74,7 +74,7 @@ func parseURL(s string) (repository, error) {
 	default:
 		shown.User = nil
 	}
-	shown.RawQuery, shown.Fragment = "", ""
+	shown.RawQuery, shown.ForceQuery, shown.Fragment = "", false, ""
 	r := newRepository(s, shown.String())
 	r.hide = strings.NewReplacer(append([]string{s, r.source}, secrets(s, u)...)...)
 	return r, nil
