@@ -66,6 +66,7 @@ func TestDeploysThatAreStopped(t *testing.T) {
 	}
 	p.twoAtOnce()
 	p.unconfirmed()
+	p.rolledBackWhileUnfinished()
 	p.t.Log(p.usersLeave().Summary())
 }
 
@@ -176,5 +177,22 @@ func (p *production) killAt(step string) {
 		next := p.ctl("deploy", "--resume").wants(0)
 		p.moved(revision)
 		return next
+	})
+}
+
+// rolledBackWhileUnfinished is what an operator may do who lost the session
+// after the switch. The next deploy clears up.
+func (p *production) rolledBackWhileUnfinished() {
+	p.repo.commit("left in its bake", good)
+	p.try("SIGHUP in bake, rollback, the next deploy", 0, func() *command {
+		c := p.paused("bake", "--no-bake")
+		c.signal(syscall.SIGHUP)
+		c.wants(130)
+		p.goOn("bake")
+		p.ctl("rollback").wants(0)
+		next := p.repo.commit("the next", good)
+		after := p.ctl("deploy", "--cut-streams", "--no-bake").wants(0, "found deploy", "it was undone")
+		p.moved(next)
+		return after
 	})
 }
