@@ -142,7 +142,7 @@ func (d *deploy) tryStep(ctx context.Context, s step) error {
 	if s.settles { // it is too late to stop, and half of it helps nobody
 		ctx = context.WithoutCancel(ctx)
 	} else if ctx.Err() != nil {
-		return aborted(ctx)
+		return d.leave(ctx)
 	}
 	if s.look != nil {
 		if err := s.look(ctx); err != nil {
@@ -154,6 +154,9 @@ func (d *deploy) tryStep(ctx context.Context, s step) error {
 	}
 	d.lease.step(ctx, s.name)
 	if err := d.hook(ctx, "before", s.name); err != nil {
+		if ctx.Err() != nil {
+			return d.leave(ctx) // that is what ended the hook
+		}
 		return err
 	}
 	err := s.do(ctx)

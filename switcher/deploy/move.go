@@ -141,6 +141,14 @@ func (d *deploy) left(ctx context.Context) error {
 	return ErrDetached
 }
 
+// leave says what the end of ctx means between two steps.
+func (d *deploy) leave(ctx context.Context) error {
+	if d.story.last["switch"] == phaseDone {
+		return d.left(ctx)
+	}
+	return aborted(ctx)
+}
+
 // drain waits for the old slots' requests. Streams are not waited for.
 func (d *deploy) drain(ctx context.Context) error {
 	defer d.waiting()()
