@@ -19,7 +19,7 @@ func (d deployDaemon) View(ctx context.Context) (deploy.View, error) {
 	if err != nil {
 		return deploy.View{}, err
 	}
-	v := deploy.View{Services: map[string]deploy.ServiceView{}}
+	v := deploy.View{Services: map[string]deploy.ServiceView{}, Moving: status.Operation != nil}
 	for _, s := range status.Services {
 		v.Services[s.Name] = serviceView(s)
 	}

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"charactier-proxy/switcher/deploy"
@@ -32,12 +34,40 @@ func (e *env) openDeployLog(path, root string) *deployLog {
 }
 
 func (l *deployLog) add(path string) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
+	f, err := openLog(path)
 	if err != nil {
 		l.fail(err)
 		return
 	}
 	l.files = append(l.files, f)
+}
+
+// openLog opens a plain file, and neither what a link leads to nor what nobody
+// reads: the directory may be one that others than root write, and we are root.
+func openLog(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o640)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a plain file", path)
+	}
+	if err == nil && links(info) > 1 {
+		err = fmt.Errorf("%s has another name elsewhere", path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func links(info os.FileInfo) uint64 {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 1
+	}
+	return uint64(st.Nlink)
 }
 
 func (l *deployLog) fail(err error) {

@@ -90,11 +90,12 @@ func reconcilable(s control.ServiceStatus, cfg *config.Config) reconcile.Service
 		Name: s.Name, Since: s.Since, Held: s.Held != nil, Warm: -1,
 		Baking: s.Bake != nil && s.Bake.Verdict == switcher.Baking,
 	}
-	if c := cfg.Services[s.Name]; c != nil {
+	c := cfg.Services[s.Name]
+	if c != nil {
 		r.Warm = c.Warm
 	}
 	for _, slot := range s.Slots {
-		place := reconcile.Slot{Name: slot.Name, Unit: slot.Unit, Busy: slot.InFlight > 0 || slot.Streams > 0 || slot.Draining}
+		place := reconcile.Slot{Name: slot.Name, Unit: agreed(c, slot), Busy: slot.InFlight > 0 || slot.Streams > 0 || slot.Draining}
 		if slot.Name == s.Active {
 			r.Active = place
 		} else {
@@ -102,6 +103,17 @@ func reconcilable(s control.ServiceStatus, cfg *config.Config) reconcile.Service
 		}
 	}
 	return r
+}
+
+// agreed is a slot's unit, where the daemon and the configuration name the same
+// one. The daemon is not root and we are: who has made it say what he likes must
+// not have us stop any other unit. While a changed file is not in force yet,
+// neither name is certain.
+func agreed(c *config.Service, slot control.SlotStatus) string {
+	if c == nil || c.Slots[string(slot.Name)] == nil || c.Slots[string(slot.Name)].Unit != slot.Unit {
+		return ""
+	}
+	return slot.Unit
 }
 
 func (e *env) runReconcile(ctx context.Context, services []reconcile.Service, r *reconcile.Reconciler) error {

@@ -35,7 +35,12 @@ type Lease interface {
 }
 
 // View is what the daemon says of traffic.
-type View struct{ Services map[string]ServiceView }
+type View struct {
+	Services map[string]ServiceView
+	// Moving says that an operation is under way, so that traffic may be elsewhere
+	// the next moment.
+	Moving bool
+}
 
 // ServiceView is one service.
 type ServiceView struct {

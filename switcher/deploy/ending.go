@@ -34,15 +34,19 @@ func (d *deploy) backward(cause error) (Result, error) {
 func (d *deploy) takeBack(ctx context.Context, s step) error {
 	began := time.Now()
 	d.report(Report{Step: s.name, State: StateUndoing})
-	if err := d.note(phaseUndoing, s.name); err != nil {
-		return err
-	}
+	// A disk that is full takes no line, and is emptied by what comes next. Whoever
+	// finds the journal without it undoes the step, as if it had not begun.
+	_ = d.note(phaseUndoing, s.name)
 	d.lease.step(ctx, "undoing "+s.name)
 	if err := s.undo(ctx); err != nil {
 		return fmt.Errorf("undoing %s: %w", s.name, err)
 	}
 	d.report(Report{Step: s.name, State: StateUndone, Took: time.Since(began)})
-	return d.note(phaseUndone, s.name)
+	if err := d.note(phaseUndone, s.name); err != nil {
+		// It is undone nevertheless: the next command does it once more, for nothing.
+		d.warn(s.name, err)
+	}
+	return nil
 }
 
 // stuck leaves the journal open, so that the next command tries again.

@@ -49,6 +49,7 @@ type journal struct {
 	dir  string // its own, with the logs beside
 	id   string
 	file *os.File
+	torn bool // the last line may lack its end
 }
 
 // createJournal makes a new deploy's directory and its first line.
@@ -75,21 +76,22 @@ func openJournal(deploys, id string) (*journal, error) {
 		return nil, fmt.Errorf("opening the journal: %w", err)
 	}
 	j := &journal{dir: dir, id: id, file: f}
-	return j, j.endLine()
+	if j.torn, err = endsTorn(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the journal: %w", err), f.Close())
+	}
+	return j, nil
 }
 
-// endLine ends a line that a crash cut short, so that the next one stands alone.
-func (j *journal) endLine() error {
-	info, err := j.file.Stat()
+// endsTorn reports whether a crash cut the last line short. Nothing is written
+// yet: an abort must be possible on a disk that is full.
+func endsTorn(f *os.File) (bool, error) {
+	info, err := f.Stat()
 	if err != nil || info.Size() == 0 {
-		return err
+		return false, err
 	}
 	last := make([]byte, 1)
-	if _, err := j.file.ReadAt(last, info.Size()-1); err != nil || last[0] == '\n' {
-		return err
-	}
-	_, err = j.file.WriteString("\n")
-	return err
+	_, err = f.ReadAt(last, info.Size()-1)
+	return last[0] != '\n', err
 }
 
 // write appends a line and returns once it is on disk.
@@ -99,7 +101,11 @@ func (j *journal) write(e entry) error {
 	if err != nil {
 		return fmt.Errorf("encoding a line of the journal: %w", err)
 	}
-	if _, err := j.file.Write(append(line, '\n')); err != nil {
+	if j.torn {
+		line = append([]byte{'\n'}, line...) // so that this one stands alone
+	}
+	_, err = j.file.Write(append(line, '\n'))
+	if j.torn = err != nil; err != nil {
 		return fmt.Errorf("writing the journal: %w", err)
 	}
 	if err := j.file.Sync(); err != nil {

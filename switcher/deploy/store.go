@@ -114,6 +114,10 @@ func (s *Store) Fetch(ctx context.Context, o Origin, name string, services []Ser
 	if err != nil {
 		return err
 	}
+	if got := draft.Release().Revision; got != o.Revision {
+		err := fmt.Errorf("%s has changed since this began: its revision was %s and is %s", o.Source.Artifact, o.Revision, got)
+		return errors.Join(hint(err, "deploy again, once nobody writes to it any more"), draft.Discard())
+	}
 	m := &making{Draft: &draft, services: slices.Clone(services)}
 	for i := range m.services {
 		if o.Built {

@@ -320,3 +320,28 @@ func TestFollowFileTellsEveryLineOnce(t *testing.T) {
 		t.Errorf("told %q, want %q", got, want)
 	}
 }
+
+func TestAnArtifactThatChangesMeanwhileIsRefused(t *testing.T) {
+	w := newWorkshop(t)
+	dir := filepath.Join(t.TempDir(), "built")
+	write := func(text string) error {
+		return errors.Join(os.MkdirAll(filepath.Join(dir, "backend"), 0o755), os.WriteFile(filepath.Join(dir, "backend", "out.txt"), []byte(text), 0o644))
+	}
+	if err := write("one"); err != nil {
+		t.Fatal(err)
+	}
+	o, err := w.Resolve(t.Context(), Source{Artifact: dir})
+	if err == nil {
+		err = write("two")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = w.Fetch(t.Context(), o, o.Release, []Service{w.svc})
+	if err == nil || !strings.Contains(err.Error(), "has changed") {
+		t.Errorf("Fetch = %v", err)
+	}
+	if names, err := w.Sweep(); len(names) > 0 || err != nil {
+		t.Errorf("left in drafts: %v, %v", names, err)
+	}
+}

@@ -8,8 +8,12 @@ import (
 	"time"
 )
 
+// errMoving: what the daemon says of the traffic may be over by the time it is
+// acted upon. Such is a switch whose command left while its intent was saved.
+var errMoving = errors.New("an operation of the daemon has not ended")
+
 // view asks where traffic is; a daemon that was ended may take a moment to be
-// back.
+// back, and an operation to end.
 func (d *deploy) view(ctx context.Context) (View, error) {
 	bound := d.opts.Regain
 	if bound == 0 {
@@ -18,6 +22,9 @@ func (d *deploy) view(ctx context.Context) (View, error) {
 	deadline := time.Now().Add(bound)
 	for delay := 20 * time.Millisecond; ; delay = min(2*delay, time.Second) {
 		v, err := d.opts.Daemon.View(ctx)
+		if err == nil && v.Moving {
+			err = errMoving
+		}
 		if err == nil || time.Now().After(deadline) || ctx.Err() != nil {
 			return v, err
 		}
