@@ -24,6 +24,7 @@ func (d *deploy) move(ctx context.Context) error {
 		return err
 	}
 	if at == onOld {
+		d.enableNew(ctx)
 		if err := d.moveNow(ctx); err != nil {
 			return err
 		}
@@ -286,6 +287,7 @@ func (d *deploy) moveBack(ctx context.Context) error {
 	if at == onNew || d.facts().Switched != "" {
 		d.facts().Returned = true
 	}
+	d.enableOld(ctx)
 	return d.each(func(s Service, p *place) error { return d.awaitDrain(ctx, s, p.New) })
 }
 
