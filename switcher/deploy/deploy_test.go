@@ -434,3 +434,29 @@ func TestAResumedDeployStartsAndProvesAgain(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAnAbortAfterARebootStartsTheOldSlots(t *testing.T) {
+	w := newWorld(t)
+	links, ran := w.warmStandby()
+	w.fault = func(_ int, call string, _ func()) error {
+		if call == "step retire" {
+			panic(killed{})
+		}
+		return nil
+	}
+	if _, _, dead := w.run(func(p *Pipeline) (Result, error) { return p.Run(t.Context(), request()) }); !dead {
+		t.Fatal("it was not killed")
+	}
+	w.fault = nil
+	w.lose()
+	for _, s := range w.services() {
+		w.units[s.Slots[blue].Unit].running = false
+	}
+	_, err, _ := w.run(func(p *Pipeline) (Result, error) { return p.Abort(t.Context()) })
+	if !errors.Is(err, ErrReturned) || w.active["backend"] != blue {
+		t.Errorf("the abort ended with %v, and backend is on %s", err, w.active["backend"])
+	}
+	if err := w.checkSettled(links, ran); err != nil {
+		t.Error(err)
+	}
+}

@@ -242,10 +242,6 @@ func (d *deploy) build(ctx context.Context) error {
 // discard removes what is not a release yet. A sealed one stays: it can be
 // deployed by name, and prune takes it when its time has come.
 func (d *deploy) discard(ctx context.Context) error {
-	sealed, err := d.sealed()
-	if err != nil || sealed {
-		return err
-	}
 	if err := d.stopBuilds(ctx); err != nil {
 		return err
 	}
