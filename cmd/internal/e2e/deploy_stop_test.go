@@ -43,7 +43,7 @@ func stepIndex(step string) int { return slices.Index(deploy.StepNames(), step) 
 func moves(step string) bool  { return stepIndex(step) > stepIndex("switch") }
 func counts(step string) bool { return stepIndex(step) >= stepIndex("enable") }
 
-func TestDeploysThatAreStopped(t *testing.T) {
+func TestSoakDeploysThatAreStopped(t *testing.T) {
 	p := bootProduction(t, pausing())
 	p.users()
 	defer p.table.print(t)
