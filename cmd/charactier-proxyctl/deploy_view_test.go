@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -150,6 +152,27 @@ func TestTheHistoryTakesWhatEverADeployEndsWith(t *testing.T) {
 		if got := inHistory(text, 20); got != want {
 			t.Errorf("%q: %q, want %q", text, got, want)
 		}
+	}
+}
+
+func TestAPersonIsAskedAsLongAsTheDeployRuns(t *testing.T) {
+	ask := func(ctx context.Context, stdin io.Reader) (bool, error) {
+		return (&env{stdin: stdin, stderr: io.Discard}).askPerson(ctx, "keep it?")
+	}
+	for said, want := range map[string]bool{"y\n": true, "Yes\n": true, "n\n": false, "\n": false} {
+		if yes, err := ask(t.Context(), strings.NewReader(said)); yes != want || err != nil {
+			t.Errorf("%q: %t, %v", said, yes, err)
+		}
+	}
+	if yes, err := ask(t.Context(), strings.NewReader("")); yes || err == nil {
+		t.Errorf("a terminal that is gone: %t, %v, want neither yes nor no", yes, err)
+	}
+	silent, end := io.Pipe()
+	defer end.Close()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("hangup"))
+	if yes, err := ask(ctx, silent); yes || err == nil || err.Error() != "hangup" {
+		t.Errorf("stopped while it waits: %t, %v", yes, err)
 	}
 }
 

@@ -34,6 +34,7 @@ type deploy struct {
 	services []Service // the chosen ones
 	lease    *keeper
 	warnings []string
+	resumed  bool // another command began it
 	bake     string
 	began    time.Time
 	waited   atomic.Int64 // nanoseconds that were not our own work

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -292,5 +293,120 @@ func TestOnlyOneDeployRunsAtATime(t *testing.T) {
 	first := w.pipeline()
 	if _, err := Open(first.opts); !errors.Is(err, switcher.ErrBusy) || !strings.Contains(err.Error(), "by ops") {
 		t.Errorf("a second one: %v, want busy, naming the first", err)
+	}
+}
+
+// A command that is stopped in a step undoes what it did, or leaves what has
+// moved to be finished, whatever became of the step by that.
+func TestACommandThatLeavesInAnyStep(t *testing.T) {
+	for n, step := range StepNames() {
+		w := newWorld(t)
+		links, ran := w.warmStandby()
+		ctx, leave := context.WithCancel(t.Context())
+		w.fault = func(_ int, call string, _ func()) error {
+			if call == "step "+step {
+				leave()
+			}
+			return nil
+		}
+		r := request()
+		r.Confirm = true
+		_, err := w.deploy(ctx, r)
+		leave()
+		w.fault = nil
+		switch after := n - slices.Index(StepNames(), "switch"); {
+		case after < 0:
+			if !errors.Is(err, switcher.ErrAborted) || w.active["backend"] != blue {
+				t.Errorf("left in %s: %v, backend is on %s", step, err, w.active["backend"])
+			}
+		case slices.Index(StepNames(), "enable") <= n:
+			if err != nil {
+				t.Errorf("left in %s: %v, want it done", step, err)
+			}
+		case !errors.Is(err, ErrDetached):
+			t.Errorf("left in %s: %v, want it to be finished later", step, err)
+		default:
+			if _, err, _ := w.run(func(p *Pipeline) (Result, error) { return p.Resume(t.Context()) }); err != nil {
+				t.Errorf("left in %s, resumed: %v", step, err)
+			}
+		}
+		if err := w.checkSettled(links, ran); err != nil {
+			t.Errorf("left in %s: %v", step, err)
+		}
+	}
+}
+
+// A return to what was there before takes each slot as it is: its own release,
+// or what no release was made of.
+func TestAReturnKeepsTheLinks(t *testing.T) {
+	w := newWorld(t)
+	w.revision["r0-000000000000"] = "0000000000000000"
+	before := map[string]string{"/backend/green": "/opt/by-hand", "/frontend/green": "r0-000000000000"}
+	for link, target := range before {
+		w.links[link] = target
+	}
+	w.previous["backend"], w.previous["frontend"] = green, green
+	r := request()
+	r.Kind, r.Source, r.Bake = switcher.KindRollback, Source{}, 0
+	if _, err := w.deploy(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	for link, target := range before {
+		if got := w.links[link]; got != target {
+			t.Errorf("%s leads to %s, want %s", link, got, target)
+		}
+	}
+	if err := w.checkSettled(nil, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheDaemonMayEndOverAMove(t *testing.T) {
+	for _, moved := range []bool{false, true} {
+		w := newWorld(t)
+		w.fault = func(_ int, call string, effect func()) error {
+			if call != "move" {
+				return nil
+			}
+			w.fault = nil
+			if moved {
+				effect()
+			}
+			w.lose()
+			return errBroken
+		}
+		if _, err := w.deploy(t.Context(), request()); err != nil {
+			t.Errorf("moved before it ended: %t: %v", moved, err)
+		}
+		if err := w.checkSettled(nil, nil); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestAnUnconfirmedDeployIsConfirmedByResume(t *testing.T) {
+	w := newWorld(t)
+	r := request()
+	r.Confirm = true
+	unattended := func(do func(*Pipeline) (Result, error)) error {
+		_, err, _ := w.run(func(p *Pipeline) (Result, error) {
+			p.opts.Confirm = nil
+			return do(p)
+		})
+		return err
+	}
+	if err := unattended(func(p *Pipeline) (Result, error) { return p.Run(t.Context(), r) }); !errors.Is(err, ErrDetached) {
+		t.Errorf("nobody can be asked: %v", err)
+	}
+	// The next deploy is nobody's yes.
+	settle := func(p *Pipeline) (Result, error) { r, err := p.Settle(t.Context()); return deref(r), err }
+	if err := unattended(settle); !errors.Is(err, ErrDetached) {
+		t.Errorf("settled: %v", err)
+	}
+	if err := unattended(func(p *Pipeline) (Result, error) { return p.Resume(t.Context()) }); err != nil {
+		t.Errorf("resumed: %v", err)
+	}
+	if err := w.checkSettled(nil, nil); err != nil {
+		t.Error(err)
 	}
 }

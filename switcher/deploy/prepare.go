@@ -196,6 +196,9 @@ func (d *deploy) fetch(ctx context.Context) error {
 	if err != nil || sealed {
 		return skipIf(sealed, err)
 	}
+	if err := d.stopBuilds(ctx); err != nil {
+		return err
+	}
 	return d.opts.Releases.Fetch(ctx, o, o.Release, d.services)
 }
 
@@ -238,12 +241,31 @@ func (d *deploy) build(ctx context.Context) error {
 
 // discard removes what is not a release yet. A sealed one stays: it can be
 // deployed by name, and prune takes it when its time has come.
-func (d *deploy) discard(context.Context) error {
+func (d *deploy) discard(ctx context.Context) error {
 	sealed, err := d.sealed()
 	if err != nil || sealed {
 		return err
 	}
+	if err := d.stopBuilds(ctx); err != nil {
+		return err
+	}
 	return d.opts.Releases.Discard(d.facts().Origin.Release)
+}
+
+// stopBuilds ends what a command that was killed left running: it would go on to
+// write what is removed now.
+func (d *deploy) stopBuilds(ctx context.Context) error {
+	if !d.resumed {
+		return nil
+	}
+	return d.each(func(s Service, _ *place) error {
+		for n := range s.Commands {
+			if err := d.stopUnit(ctx, buildUnit(s.Name, n)); err != nil {
+				return fmt.Errorf("stopping a build that was left: %w", err)
+			}
+		}
+		return nil
+	})
 }
 
 // revisionIn is what a release's name says of its revision.

@@ -95,6 +95,7 @@ func (p *Pipeline) again(ctx context.Context, do func(*deploy, whereabouts) (Res
 	}
 	d := p.newDeploy(j, *s)
 	defer d.close()
+	d.resumed = true
 	if err := d.reserveSoon(ctx); err != nil {
 		return d.result(switcher.Failed), err
 	}

@@ -185,6 +185,12 @@ func (s *Store) builder(svc Service) (uid, gid int, err error) {
 	return numbers(u)
 }
 
+// buildUnit is the unit that a service's n-th command runs in. It outlives a
+// command of ours that is killed.
+func buildUnit(service string, n int) string {
+	return fmt.Sprintf("charactier-build-%s-%d.service", service, n)
+}
+
 func (s *Store) runCommands(ctx context.Context, draft *release.Draft, name string, svc Service, log string, say func(string)) error {
 	uid, gid, err := s.builder(svc)
 	if err != nil {
@@ -205,7 +211,7 @@ func (s *Store) runCommands(ctx context.Context, draft *release.Draft, name stri
 			return fmt.Errorf("%s: not begun, for all commands together took longer than %s", line, svc.Timeout)
 		}
 		err := s.opts.Run(ctx, Command{
-			Unit:        fmt.Sprintf("charactier-build-%s-%d.service", svc.Name, n),
+			Unit:        buildUnit(svc.Name, n),
 			Description: fmt.Sprintf("Build of %s, release %s: %s", svc.Name, name, line),
 			Line:        line, Dir: draft.PartDir(svc.Name), User: svc.User, Output: log, Writes: []string{draft.Dir(), cache},
 			Environment: append([]string{"HOME=" + cache, "npm_config_cache=" + filepath.Join(cache, "npm"), "RELEASE=" + name,

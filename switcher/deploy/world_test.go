@@ -31,6 +31,7 @@ type world struct {
 	links    map[string]string
 	revision map[string]string // of sealed releases
 	drafts   map[string]bool
+	building bool // a build's unit runs
 	units    map[string]*unit
 	reserved *lease
 	records  []switcher.Record
@@ -404,6 +405,10 @@ func (u units) Stop(_ context.Context, name string) error {
 		if u.w.active[service] == switcher.Slot(slot) {
 			u.w.stopped = append(u.w.stopped, name)
 		}
+		if strings.HasPrefix(name, "charactier-build-") {
+			u.w.building = false
+			return
+		}
 		u.w.units[name].running = false
 	})
 }
@@ -462,16 +467,32 @@ func (r releases) Resolve(_ context.Context, s Source) (o Origin, err error) {
 }
 
 func (r releases) Fetch(_ context.Context, _ Origin, name string, _ []Service) error {
-	return r.w.call("fetch", func() { r.w.drafts[name] = true })
+	return r.w.call("fetch", func() { r.w.mustNotBuild(); r.w.drafts[name] = true })
 }
 
 func (r releases) Build(_ context.Context, name string, _ Service, _ string, say func(string)) error {
-	return r.w.call("build", func() {
+	r.w.setBuilding(true)
+	// Not when the command is killed: the unit goes on.
+	err := r.w.call("build", func() {
 		if !r.w.drafts[name] {
 			r.w.t.Errorf("%s is built and was not fetched", name)
 		}
 		say("compiling")
 	})
+	r.w.setBuilding(false)
+	return err
+}
+
+func (w *world) setBuilding(building bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.building = building
+}
+
+func (w *world) mustNotBuild() {
+	if w.building {
+		w.t.Error("files are taken away from a build that runs")
+	}
 }
 
 func (r releases) Seal(_ context.Context, name string) error {
@@ -484,7 +505,7 @@ func (r releases) Sealed(name string) (ok bool, err error) {
 }
 
 func (r releases) Discard(name string) error {
-	return r.w.call("discard", func() { delete(r.w.drafts, name) })
+	return r.w.call("discard", func() { r.w.mustNotBuild(); delete(r.w.drafts, name) })
 }
 
 func (r releases) Point(link, name string, _ Service) error {

@@ -18,7 +18,7 @@ func TestABakeReturnsTheTraffic(t *testing.T) {
 	defer p.table.print(t)
 	revision := p.repo.commit("good", good)
 	p.try("a bake that passes", 0, func() *command {
-		c := p.ctl("deploy", "--cut-streams", "--bake", "15s")
+		c := p.ctl("deploy", "--cut-streams", "--bake", "4s")
 		p.moved(revision)
 		return c
 	}).wants(0, "backend: ")

@@ -3,8 +3,10 @@
 // loopback, on ports found free, and below a temporary directory.
 //
 // The tests named Soak are short by default; SOAK=1 makes them long (make soak),
-// SOAK_SWITCHES and SOAK_REQUESTS set their size, and E2E_RACE=0 runs the
-// daemon without the race detector, for figures.
+// SOAK_SWITCHES, SOAK_REQUESTS, SOAK_KILLS, SOAK_DEPLOY_KILLS, SOAK_DAEMON_KILLS,
+// SOAK_POWER_CUTS and SOAK_STOPS set their size, SOAK_SEED repeats the random
+// choices of one, and E2E_RACE=0 runs the daemon without the race detector, for
+// figures.
 package e2e
 
 import (
