@@ -53,6 +53,15 @@ func (u *Units) Run(ctx context.Context, c Command) error {
 	return while(Running, c.Unit, u.run(ctx, c))
 }
 
+// EndRun stops what a [Units.Run] that was killed has left under the name, if
+// anything.
+func (u *Units) EndRun(ctx context.Context, unit string) error {
+	if err := u.sweep(ctx, unit); err != nil {
+		return fmt.Errorf("stopping what is left of %s: %w", unit, err)
+	}
+	return nil
+}
+
 func (u *Units) run(ctx context.Context, c Command) (err error) {
 	if err := c.check(); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"charactier-proxy/switcher/deploy"
 	"charactier-proxy/systemd"
@@ -85,4 +86,12 @@ func (u deployUnits) build(ctx context.Context, c deploy.Command) error {
 		Environment: c.Environment, Output: c.Output, Timeout: c.Timeout, MemoryMax: c.MemoryMax,
 		CPUWeight: c.CPUWeight, IOWeight: c.IOWeight, ReadWritePaths: c.Writes, Private: true,
 	}))
+}
+
+// endBuild ends what a command that was killed left of its build. It is undone
+// after Ctrl-C too, so nothing but time ends it.
+func (u deployUnits) endBuild(unit string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	return u.EndRun(ctx, unit)
 }

@@ -55,7 +55,7 @@ func (e *env) openWorks(ctx context.Context, f *deployFlags) (_ *works, err erro
 	w.view = e.newDeployView(f)
 	w.onClose(func() error { w.view.end(); return nil })
 	w.store, err = deploy.OpenStore(deploy.StoreOptions{
-		Root: w.config.Deploy.Root, Repository: w.config.Deploy.Repository, Run: deployUnits{w.units}.build,
+		Root: w.config.Deploy.Root, Repository: w.config.Deploy.Repository, Run: deployUnits{w.units}.build, End: deployUnits{w.units}.endBuild,
 		Progress: func(line string) {
 			w.view.report(deploy.Report{Time: e.now(), Step: "fetch", State: deploy.StateLine, Text: line})
 		},

@@ -93,8 +93,9 @@ type Releases interface {
 	Seal(ctx context.Context, release string) error
 	// Sealed reports whether it is one.
 	Sealed(release string) (bool, error)
-	// Discard removes what Fetch and Build made, if it was not sealed.
-	Discard(release string) error
+	// Discard removes what Fetch and Build made, if it was not sealed, and ends
+	// what of a build is still running.
+	Discard(release string, services []Service) error
 	// Point leads a slot's link to a release.
 	Point(link, release string, s Service) error
 	// Pointed tells what a link leads to.

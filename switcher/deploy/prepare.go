@@ -222,7 +222,7 @@ func (d *deploy) discard(context.Context) error {
 	if err != nil || sealed {
 		return err
 	}
-	return d.opts.Releases.Discard(d.facts().Origin.Release)
+	return d.opts.Releases.Discard(d.facts().Origin.Release, d.services)
 }
 
 // revisionIn is what a release's name says of its revision.

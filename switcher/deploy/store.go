@@ -35,6 +35,8 @@ type StoreOptions struct {
 	Repository string
 	// Run runs a command to its end. The end of ctx stops it and all it began.
 	Run func(ctx context.Context, c Command) error
+	// End stops what is left of a command of that name, whose caller was killed.
+	End func(unit string) error
 	// Progress is told what git does.
 	Progress func(line string)
 }
@@ -84,7 +86,7 @@ func (s *Store) Resolve(ctx context.Context, src Source) (Origin, error) {
 
 // Fetch begins the release anew.
 func (s *Store) Fetch(ctx context.Context, o Origin, name string, services []Service) error {
-	if err := s.Discard(name); err != nil {
+	if err := s.Discard(name, services); err != nil {
 		return err
 	}
 	parts := map[string]string{}
@@ -158,7 +160,7 @@ func (s *Store) runCommands(ctx context.Context, draft *release.Draft, name stri
 			return fmt.Errorf("%s: not begun, for all commands together took longer than %s", line, svc.Timeout)
 		}
 		err := s.opts.Run(ctx, Command{
-			Unit:        fmt.Sprintf("charactier-build-%s-%d.service", svc.Name, n),
+			Unit:        buildUnit(svc, n),
 			Description: fmt.Sprintf("Build of %s, release %s: %s", svc.Name, name, line),
 			Line:        line, Dir: draft.PartDir(svc.Name), User: svc.User, Output: log, Writes: []string{draft.Dir(), cache},
 			Environment: append([]string{"HOME=" + cache, "npm_config_cache=" + filepath.Join(cache, "npm"), "RELEASE=" + name,
@@ -170,6 +172,11 @@ func (s *Store) runCommands(ctx context.Context, draft *release.Draft, name stri
 		}
 	}
 	return nil
+}
+
+// buildUnit is where the n-th command of a service's build runs.
+func buildUnit(svc Service, n int) string {
+	return fmt.Sprintf("charactier-build-%s-%d.service", svc.Name, n)
 }
 
 // reuse begins the build with what the newest release of the service has.
@@ -234,8 +241,16 @@ func (s *Store) Sealed(name string) (bool, error) {
 }
 
 // Discard removes what was made of a release, by this command or by one that
-// was killed.
-func (s *Store) Discard(name string) error {
+// was killed. The build of that one runs on until it is ended, and would write
+// while its directory is removed.
+func (s *Store) Discard(name string, services []Service) error {
+	for _, svc := range services {
+		for n := range svc.Commands {
+			if err := s.opts.End(buildUnit(svc, n)); err != nil {
+				return err
+			}
+		}
+	}
 	if draft := s.drafts[name]; draft != nil {
 		if err := draft.Discard(); err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +25,7 @@ type workshop struct {
 
 	mu    sync.Mutex
 	lines []string
+	ended []string // units
 }
 
 func newWorkshop(t *testing.T) *workshop {
@@ -44,6 +46,9 @@ func newWorkshop(t *testing.T) *workshop {
 		defer out.Close()
 		cmd.Stdout, cmd.Stderr = out, out
 		return cmd.Run()
+	}, End: func(unit string) error {
+		w.ended = append(w.ended, unit)
+		return nil
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -195,8 +200,12 @@ func TestABuildThatFailsSaysWhyAndLeavesNothing(t *testing.T) {
 	if sealed, err := w.Sealed(o.Release); sealed || err != nil {
 		t.Errorf("Sealed = %t, %v", sealed, err)
 	}
-	if err := w.Discard(o.Release); err != nil {
+	w.ended = nil
+	if err := w.Discard(o.Release, []Service{w.svc}); err != nil {
 		t.Fatal(err)
+	}
+	if want := []string{"charactier-build-backend-0.service"}; !slices.Equal(w.ended, want) {
+		t.Errorf("it ended %q, want %q", w.ended, want)
 	}
 	if all, err := w.List(); len(all) > 0 || err != nil {
 		t.Errorf("List = %v, %v", all, err)

@@ -483,7 +483,7 @@ func (r releases) Sealed(name string) (ok bool, err error) {
 	return ok, err
 }
 
-func (r releases) Discard(name string) error {
+func (r releases) Discard(name string, _ []Service) error {
 	return r.w.call("discard", func() { delete(r.w.drafts, name) })
 }
 

@@ -216,6 +216,15 @@ func TestUnitsRunEndsWithItsContext(t *testing.T) {
 			}
 			isGone(t, u)
 		})
+		t.Run("what a killed run left can be ended by itself", func(t *testing.T) {
+			run(t, "systemd-run", "--quiet", "--unit="+buildUnit, "sleep", "98765")
+			for range 2 { // the second time there is nothing
+				if err := u.EndRun(t.Context(), buildUnit); err != nil {
+					t.Error(err)
+				}
+				isGone(t, u)
+			}
+		})
 		t.Run("a unit that has a file is left alone", func(t *testing.T) {
 			writeUnits(t, u, map[string]string{"slot.service": "[Service]\nExecStart=/bin/sleep 1000\n"})
 			if err := u.Start(t.Context(), "slot.service"); err != nil {
