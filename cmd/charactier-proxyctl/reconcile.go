@@ -48,9 +48,23 @@ func (e *env) reconcile(ctx context.Context) error {
 	if errors.Is(err, control.ErrUnreachable) {
 		return errors.Join(err, e.reconcileOffline(ctx))
 	}
-	if err != nil || status.Reservation != nil || status.Operation != nil {
-		return err
+	for err == nil && status.Reservation == nil && status.Operation == nil {
+		was := status.State.Generation
+		if err = e.reconcileWith(ctx, status); err != nil {
+			return err
+		}
+		// What changed meanwhile has triggered nothing, and was perhaps overtaken by
+		// what was just done.
+		status, err = e.client().Status(ctx)
+		if errors.Is(err, control.ErrUnreachable) || err == nil && status.State.Generation == was {
+			return nil
+		}
 	}
+	return err
+}
+
+// reconcileWith makes systemd agree with what the daemon has said.
+func (e *env) reconcileWith(ctx context.Context, status control.Status) error {
 	cfg, err := e.loadConfig()
 	if err != nil {
 		return err

@@ -41,7 +41,11 @@ func (d *deploy) lookAtStandby(ctx context.Context) error {
 // mustBeStandby is the last look before a unit is stopped: never the one that
 // gets the traffic.
 func (d *deploy) mustBeStandby(v View, s Service, p place) error {
-	if now, ok := v.Services[s.Name]; !ok || now.Active == p.New {
+	now, ok := v.Services[s.Name]
+	switch {
+	case !ok:
+		return fmt.Errorf("%w %q: the daemon does not have it any more, so its units are not touched", switcher.ErrUnknownService, s.Name)
+	case now.Active == p.New:
 		return fmt.Errorf("%s is on %s by now: its unit is not touched", s.Name, p.New)
 	}
 	return nil

@@ -101,6 +101,18 @@ func TestReconcileFollowsEachSwitchAndAReboot(t *testing.T) {
 	}
 }
 
+// A switch that comes while the reconciling unit runs triggers nothing.
+func TestReconcileFollowsSwitchesInQuickSuccession(t *testing.T) {
+	s := bootServer(t)
+	s.Run("systemctl", "enable", "--quiet", "--now", trafficSocket, controlSocket, proxyUnit)
+	s.Run("systemctl", "start", reconcilePath)
+	for n := range 10 {
+		s.Run("sh", "-c", fmt.Sprintf("charactier-proxyctl switch green --yes && sleep 0.0%d && charactier-proxyctl switch blue --yes", n))
+		s.is("is-enabled", blueUnit, "enabled")
+		s.is("is-enabled", greenUnit, "disabled")
+	}
+}
+
 func TestReconcileGoesByTheStateWhileTheDaemonIsAway(t *testing.T) {
 	s := bootServer(t)
 	s.Run("systemctl", "start", trafficSocket, controlSocket, proxyUnit)
