@@ -24,6 +24,7 @@ func (d *deploy) move(ctx context.Context) error {
 		return err
 	}
 	if at == onOld {
+		d.enableNew(ctx)
 		if err := d.moveNow(ctx); err != nil {
 			return err
 		}

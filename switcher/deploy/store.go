@@ -310,6 +310,14 @@ func (s *Store) Discard(name string) error {
 	return err
 }
 
+// Prune removes what nobody needs, and what a command that was killed over that
+// left of it.
+func (s *Store) Prune(keep int, inUse []string) ([]string, error) {
+	removed, err := s.Store.Prune(keep, inUse)
+	_, swept := s.Sweep()
+	return removed, errors.Join(err, swept)
+}
+
 // Point leads a link to a release.
 func (s *Store) Point(link, name string, svc Service) error {
 	r, err := s.Find(name)
