@@ -258,6 +258,21 @@ func (d *deploy) confirm(ctx context.Context) error {
 	case !yes:
 		return fmt.Errorf("%w: it was not confirmed", switcher.ErrAborted)
 	}
+	return d.stillMoved(ctx)
+}
+
+// stillMoved makes sure that a yes is about what has the traffic: a person may
+// take hours, and a daemon that restarts meanwhile lets others move it.
+func (d *deploy) stillMoved(ctx context.Context) error {
+	v, err := d.view(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range d.services {
+		if now := v.Services[s.Name]; now.Active != d.facts().Places[s.Name].New {
+			return d.returned(now)
+		}
+	}
 	return nil
 }
 
