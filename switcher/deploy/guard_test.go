@@ -61,3 +61,52 @@ func TestASlotThatHasTheTrafficAgainIsNotRetired(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestALostReservationIsTakenAgainBeforeAUnitIsTouched(t *testing.T) {
+	w := newWorld(t)
+	w.warmStandby()
+	touched := 0
+	w.fault = func(_ int, call string, _ func()) error {
+		switch {
+		case call == "seal":
+			w.lose()
+		case call == "stop backend-green.service":
+			touched++
+			if w.reserved == nil {
+				t.Error("the standby's unit is stopped while others may switch to it")
+			}
+		}
+		return nil
+	}
+	if _, err := w.deploy(t.Context(), request()); err != nil || touched != 1 {
+		t.Errorf("deploy = %v, the standby's unit was stopped %d times", err, touched)
+	}
+}
+
+func TestNothingIsUndoneBesideSomebodyElse(t *testing.T) {
+	w := newWorld(t)
+	w.sick["r2-222222222222"] = "503"
+	var other *lease
+	w.fault = func(_ int, call string, _ func()) error {
+		if call == "step undoing start" {
+			w.lose()
+			other = &lease{w: w, lost: make(chan struct{})}
+			w.reserved = other
+		}
+		if other != nil && strings.HasPrefix(call, "stop ") {
+			t.Errorf("%s while somebody else has the reservation", call)
+		}
+		return nil
+	}
+	if _, err := w.deploy(t.Context(), request()); !errors.Is(err, ErrStuck) || !errors.Is(err, switcher.ErrBusy) {
+		t.Errorf("deploy = %v, want it stuck for somebody else is at work", err)
+	}
+	other.Close()
+	w.fault = nil
+	if _, err, _ := w.run(func(p *Pipeline) (Result, error) { return p.Abort(t.Context()) }); !errors.Is(err, switcher.ErrAborted) || errors.Is(err, ErrStuck) {
+		t.Errorf("abort = %v", err)
+	}
+	if err := w.checkSettled(map[string]string{}, map[string]bool{}); err != nil {
+		t.Error(err)
+	}
+}
