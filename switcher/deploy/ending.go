@@ -89,6 +89,7 @@ func (d *deploy) end(failure, err error) (Result, error) {
 	if errors.Is(err, errUnchanged) {
 		err = nil
 	}
+	r.Warnings = d.warnings // with those of the end itself
 	return r, err
 }
 

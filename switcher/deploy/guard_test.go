@@ -110,3 +110,31 @@ func TestNothingIsUndoneBesideSomebodyElse(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAFailedBakeThatCouldNotBeReturnedIsWarnedAbout(t *testing.T) {
+	w := newWorld(t)
+	w.fault = func(_ int, call string, _ func()) error {
+		if call == "step bake" {
+			w.bakes["frontend"] = &switcher.BakeResult{Verdict: switcher.BakeFailed, Text: "7 % errors"}
+		}
+		return nil
+	}
+	r, err := w.deploy(t.Context(), request())
+	if err != nil || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "could not be returned") || !strings.Contains(r.Warnings[0], "rollback --service frontend") {
+		t.Errorf("deploy = %v, warnings %q", err, r.Warnings)
+	}
+}
+
+func TestAHistoryThatWasNotToldIsAWarning(t *testing.T) {
+	w := newWorld(t)
+	w.fault = func(_ int, call string, _ func()) error {
+		if call == "end" {
+			return errBroken
+		}
+		return nil
+	}
+	r, err := w.deploy(t.Context(), request())
+	if err != nil || !strings.Contains(strings.Join(r.Warnings, "; "), "history does not say") {
+		t.Errorf("deploy = %v, warnings %q", err, r.Warnings)
+	}
+}

@@ -206,6 +206,7 @@ func (d *deploy) awaitBake(ctx context.Context) error {
 // returned.
 func (d *deploy) verdicts(v View) (running bool, err error) {
 	var texts []string
+	var kept []error
 	var longest, passed time.Duration
 	for _, s := range d.services {
 		now := v.Services[s.Name]
@@ -216,7 +217,10 @@ func (d *deploy) verdicts(v View) (running bool, err error) {
 			continue
 		}
 		texts = append(texts, s.Name+": "+now.Bake.Text)
-		if now.Bake.Verdict == switcher.Baking {
+		switch now.Bake.Verdict {
+		case switcher.BakeFailed:
+			kept = append(kept, d.notReturned(s, now))
+		case switcher.Baking:
 			running = true
 			longest = max(longest, now.Bake.Until.Sub(now.Bake.Since))
 			passed = max(passed, time.Since(now.Bake.Since))
@@ -228,7 +232,17 @@ func (d *deploy) verdicts(v View) (running bool, err error) {
 		return true, nil
 	}
 	d.say("bake", "", "%s", d.bake)
+	for _, err := range kept {
+		d.warn("bake", err)
+	}
 	return false, nil
+}
+
+// notReturned is for traffic that the daemon wanted to return and could not, for
+// the old slot is worse still: undoing the deploy would not help either.
+func (d *deploy) notReturned(s Service, now ServiceView) error {
+	return hint(fmt.Errorf("the bake of %s failed and the traffic stays on %s, it could not be returned", s.Name, now.Active),
+		"charactier-proxyctl status says why; charactier-proxyctl rollback --service "+s.Name+" returns it once the old slot is mended")
 }
 
 func (d *deploy) returned(now ServiceView) error {
