@@ -138,3 +138,26 @@ func TestAHistoryThatWasNotToldIsAWarning(t *testing.T) {
 		t.Errorf("deploy = %v, warnings %q", err, r.Warnings)
 	}
 }
+
+func TestAnAbortStartsAnOldSlotThatIsNotWarmAnyMore(t *testing.T) {
+	w := newWorld(t)
+	links, ran := w.warmStandby()
+	r := request()
+	r.Confirm = true
+	_, err, _ := w.run(func(p *Pipeline) (Result, error) {
+		p.opts.Confirm = nil
+		return p.Run(t.Context(), r)
+	})
+	if !errors.Is(err, ErrDetached) {
+		t.Fatalf("deploy = %v, want it to wait for somebody's yes", err)
+	}
+	for _, s := range w.services() {
+		w.units[s.Slots[blue].Unit].running = false
+	}
+	if _, err, _ = w.run(func(p *Pipeline) (Result, error) { return p.Abort(t.Context()) }); !errors.Is(err, ErrReturned) || errors.Is(err, ErrStuck) {
+		t.Errorf("abort = %v, want the traffic returned", err)
+	}
+	if err := w.checkSettled(links, ran); err != nil {
+		t.Error(err)
+	}
+}
