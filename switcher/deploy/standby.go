@@ -100,6 +100,11 @@ func (d *deploy) pointBack(ctx context.Context) error {
 
 // onStandby calls do for every service, unless its new slot has the traffic.
 func (d *deploy) onStandby(ctx context.Context, do func(Service, *place) error) error {
+	// A daemon that is gone switches nobody; one that is back may have let others
+	// in, who may be about to switch to this very slot.
+	if _, err := d.lease.held(ctx); errors.Is(err, switcher.ErrBusy) {
+		return err
+	}
 	v, err := d.view(ctx)
 	if err != nil && d.story.touched("switch") {
 		return fmt.Errorf("asking where traffic is, before a unit is stopped: %w", err)
