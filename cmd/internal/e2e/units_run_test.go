@@ -151,6 +151,9 @@ func TestUnitsRunOutlivesAReload(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		if s, err := u.State(t.Context(), buildUnit); err != nil || s.LoadState != "loaded" {
+			t.Errorf("read again, the unit is %q, %v", s.LoadState, err)
+		}
 		if err := os.WriteFile("/run/go-on", nil, 0o644); err != nil {
 			t.Fatal(err)
 		}
