@@ -56,7 +56,14 @@ func (u deployUnits) Enable(ctx context.Context, enabled, disabled []string) err
 	given := func(units []string) []string {
 		return slices.DeleteFunc(slices.Clone(units), func(s string) bool { return s == "" })
 	}
-	return errors.Join(u.Units.Enable(ctx, given(enabled)...), u.Disable(ctx, given(disabled)...))
+	var all []error
+	if units := given(enabled); len(units) > 0 {
+		all = append(all, u.Units.Enable(ctx, units...))
+	}
+	if units := given(disabled); len(units) > 0 {
+		all = append(all, u.Disable(ctx, units...))
+	}
+	return errors.Join(all...)
 }
 
 // Owner names the unit of whoever listens on an address; if these are several

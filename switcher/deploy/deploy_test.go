@@ -410,3 +410,27 @@ func TestAnUnconfirmedDeployIsConfirmedByResume(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAResumedDeployStartsAndProvesAgain(t *testing.T) {
+	w := newWorld(t)
+	w.fault = func(_ int, call string, _ func()) error {
+		if call == "step smoke" {
+			panic(killed{})
+		}
+		return nil
+	}
+	if _, _, dead := w.run(func(p *Pipeline) (Result, error) { return p.Run(t.Context(), request()) }); !dead {
+		t.Fatal("it was not killed")
+	}
+	w.fault = nil
+	w.lose()
+	for _, s := range w.services() { // the machine was rebooted
+		w.units[s.Slots[green].Unit].running = false
+	}
+	if _, err, _ := w.run(func(p *Pipeline) (Result, error) { return p.Resume(t.Context()) }); err != nil {
+		t.Error(err)
+	}
+	if err := w.checkSettled(nil, nil); err != nil {
+		t.Error(err)
+	}
+}

@@ -13,7 +13,7 @@
 //	gate       it is healthy, and the process that answers is the unit's
 //	smoke      the requests that it must answer
 //	warm-up    the requests that make it warm
-//	switch     the daemon's transaction; then the slots take their roles
+//	switch     a reboot starts both slots; the daemon's transaction; the roles
 //	drain      the old slot's requests end
 //	bake       the daemon compares; it returns the traffic by itself
 //	confirm    a person says yes

@@ -24,6 +24,7 @@ func (d *deploy) move(ctx context.Context) error {
 		return err
 	}
 	if at == onOld {
+		d.enableNew(ctx)
 		if err := d.moveNow(ctx); err != nil {
 			return err
 		}
@@ -317,18 +318,6 @@ func (d *deploy) moveBack(ctx context.Context) error {
 	}
 	d.enableOld(ctx)
 	return d.each(func(s Service, p *place) error { return d.awaitDrain(ctx, s, p.New) })
-}
-
-// enableOld makes a reboot start the slots that have the traffic again: while it
-// was elsewhere, whoever keeps units in step with it enabled the new ones.
-func (d *deploy) enableOld(ctx context.Context) {
-	for _, s := range d.services {
-		p := d.facts().Places[s.Name]
-		if err := d.opts.Units.Enable(ctx, []string{s.Slots[p.Old].Unit}, []string{s.Slots[p.New].Unit}); err != nil {
-			d.warn("switch", hint(fmt.Errorf("after a reboot the wrong slot of %s would run: %w", s.Name, err),
-				"systemctl enable "+s.Slots[p.Old].Unit+" && systemctl disable "+s.Slots[p.New].Unit))
-		}
-	}
 }
 
 func (d *deploy) returnNow(ctx context.Context) error {

@@ -44,7 +44,7 @@ func Plan(ctx context.Context, o Options, r Request) ([]Planned, error) {
 		"bake":    d.planBake,
 		"confirm": d.planConfirm,
 		"enable": d.planned(func(s Service, p place) []string {
-			return []string{"systemctl enable " + s.Slots[p.New].Unit, "systemctl disable " + s.Slots[p.Old].Unit}
+			return []string{"systemctl disable " + s.Slots[p.Old].Unit}
 		}),
 		"retire": d.planned(planRetire),
 		"prune": func() []string {
@@ -190,9 +190,12 @@ func planWarmUp(s Service, p place) []string {
 
 func (d *deploy) planSwitch() []string {
 	lines := d.planned(func(s Service, p place) []string {
-		return []string{fmt.Sprintf("%s: %s -> %s", s.Name, p.Old, p.New)}
+		return []string{"systemctl enable " + s.Slots[p.New].Unit}
 	})()
-	if len(lines) > 1 {
+	lines = append(lines, d.planned(func(s Service, p place) []string {
+		return []string{fmt.Sprintf("%s: %s -> %s", s.Name, p.Old, p.New)}
+	})()...)
+	if len(d.services) > 1 {
 		lines = append(lines, "in one instant")
 	}
 	return lines

@@ -111,7 +111,8 @@ func (p *Pipeline) again(ctx context.Context, do func(*deploy, whereabouts) (Res
 }
 
 // resumeAt is the step to begin with. What was fetched and not sealed is
-// fetched again: nobody knows how far it was.
+// fetched again: nobody knows how far it was. A slot that was started is started
+// and proven again: the machine may have been rebooted since.
 func (d *deploy) resumeAt() int {
 	steps := d.steps()
 	index := func(name string) int {
@@ -121,8 +122,11 @@ func (d *deploy) resumeAt() int {
 	if n < 0 {
 		return len(steps)
 	}
-	if n == index("build") {
+	switch {
+	case n == index("build"):
 		return index("fetch")
+	case n > index("start") && n <= index("switch"):
+		return index("start")
 	}
 	return n
 }

@@ -5,20 +5,46 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"charactier-proxy/switcher"
 )
+
+// enableNew makes a reboot start the new slots too, before they get the traffic:
+// whichever has it when the power is cut answers as soon as the machine is up.
+// What fails here, the step enable tells.
+func (d *deploy) enableNew(ctx context.Context) {
+	for _, s := range d.services {
+		_ = d.opts.Units.Enable(ctx, []string{s.Slots[d.facts().Places[s.Name].New].Unit}, nil)
+	}
+}
+
+// enableOld makes a reboot start the old slots, which have the traffic again.
+func (d *deploy) enableOld(ctx context.Context) {
+	for _, s := range d.services {
+		p := d.facts().Places[s.Name]
+		if err := d.enableOnly(ctx, s, p.Old, p.New); err != nil {
+			d.warn("switch", err)
+		}
+	}
+}
 
 // enable makes a reboot start the new slots and not the old ones.
 func (d *deploy) enable(ctx context.Context) error {
 	var all []error
 	for _, s := range d.services {
 		p := d.facts().Places[s.Name]
-		enabled, disabled := s.Slots[p.New].Unit, s.Slots[p.Old].Unit
-		if err := d.opts.Units.Enable(ctx, []string{enabled}, []string{disabled}); err != nil {
-			all = append(all, hint(fmt.Errorf("after a reboot the wrong slot of %s would run: %w", s.Name, err),
-				"systemctl enable "+enabled+" && systemctl disable "+disabled))
-		}
+		all = append(all, d.enableOnly(ctx, s, p.New, p.Old))
 	}
 	return errors.Join(all...)
+}
+
+func (d *deploy) enableOnly(ctx context.Context, s Service, this, other switcher.Slot) error {
+	enabled, disabled := s.Slots[this].Unit, s.Slots[other].Unit
+	if err := d.opts.Units.Enable(ctx, []string{enabled}, []string{disabled}); err != nil {
+		return hint(fmt.Errorf("after a reboot the wrong slot of %s would run: %w", s.Name, err),
+			"systemctl enable "+enabled+" && systemctl disable "+disabled)
+	}
+	return nil
 }
 
 // retire stops the old slots that are not to stay warm.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"charactier-proxy/switcher/deploy/release"
@@ -309,6 +310,14 @@ func (s *Store) Discard(name string) error {
 	return err
 }
 
+// Prune removes what nobody needs, and what a command that was killed over that
+// left of it.
+func (s *Store) Prune(keep int, inUse []string) ([]string, error) {
+	removed, err := s.Store.Prune(keep, inUse)
+	_, swept := s.Sweep()
+	return removed, errors.Join(err, swept)
+}
+
 // Point leads a link to a release.
 func (s *Store) Point(link, name string, svc Service) error {
 	r, err := s.Find(name)
@@ -325,7 +334,11 @@ func (s *Store) Pointed(link string) (Aim, error) {
 		return Aim{}, err
 	}
 	target, err := os.Readlink(link)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, syscall.EINVAL):
+		return Aim{}, hint(fmt.Errorf("%s is not a symbolic link: deploy would put one in its place, and leads it to releases", link),
+			fmt.Sprintf("mv %[1]s %[1]s.before && ln -s %[1]s.before %[1]s", link))
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return Aim{}, fmt.Errorf("looking where %s leads: %w", link, err)
 	}
 	if !ok {

@@ -424,7 +424,11 @@ func (u units) Exited(ctx context.Context, _ string) error {
 }
 
 func (u units) Enable(_ context.Context, on, off []string) error {
-	return u.w.call("enable", func() {
+	name := "enable"
+	if len(off) == 0 {
+		name = "enable too"
+	}
+	return u.w.call(name, func() {
 		for _, name := range on {
 			u.w.units[name].enabled = true
 		}

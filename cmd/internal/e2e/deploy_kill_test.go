@@ -337,7 +337,7 @@ func (p *production) booted() {
 
 // TestAMachineBootsTheActiveSlot halts and crashes machines with green active.
 func TestAMachineBootsTheActiveSlot(t *testing.T) {
-	p := bootProduction(t, settings{backend: quick})
+	p := bootProduction(t, pausing())
 	defer p.table.print(t)
 	p.deployed("green is active", p.repo.commit("green", good))
 	for name, reboot := range map[string]func(){"a reboot": p.Reboot, "a power cut": func() { p.Crash(); p.Up() }} {
@@ -350,9 +350,39 @@ func TestAMachineBootsTheActiveSlot(t *testing.T) {
 			return c
 		})
 	}
-	p.try("rollback after the boot: blue is started", 0, func() *command {
+	p.cutInBake()
+	p.try("rollback after the boot: the other slot is started", 0, func() *command {
 		c := p.ctl("rollback")
-		p.moved(byHand)
+		p.moved(p.standby)
 		return c
 	})
+}
+
+// cutInBake cuts the power while a new release is watched: the slot that has the
+// traffic is started by the boot itself.
+func (p *production) cutInBake() {
+	revision := p.repo.commit("the power is cut in its bake", good)
+	p.try("a power cut in the bake, then --resume", 0, func() *command {
+		c := p.paused("bake", "--no-bake")
+		if out := p.Run("systemctl", "is-enabled", blueUnit, greenUnit); out != "enabled\nenabled" {
+			p.t.Errorf("while it bakes the units are %q, want both enabled", out)
+		}
+		began := time.Now()
+		p.Crash()
+		c.await()
+		p.Up()
+		p.Eventually("the new release answers", func() error {
+			_, got, err := p.whoAnswers()
+			if err == nil && got != revision {
+				err = fmt.Errorf("%s answers", got)
+			}
+			return err
+		})
+		took := time.Since(began)
+		next := p.ctl("deploy", "--resume").wants(0)
+		next.took = took
+		p.moved(revision)
+		return next
+	})
+	p.Run("systemctl", "stop", unitOf(p.active.Other()))
 }
