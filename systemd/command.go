@@ -143,7 +143,7 @@ func (c Command) properties() []dbus.Property {
 	p.set("Type", "exec")
 	// Keeps how it ended readable until it has been read.
 	p.set("RemainAfterExit", true)
-	p.set("ExecStartEx", []execCommand{{Path: c.Argv[0], Argv: c.Argv, Flags: []string{"no-env-expand"}}})
+	p.set("ExecStart", []execCommand{{Path: c.Argv[0], Argv: verbatim(c.Argv)}})
 	p.set("WorkingDirectory", c.Dir)
 	p.set("User", c.User)
 	p.set("Environment", c.Environment)
@@ -209,11 +209,22 @@ func (c Command) protectHome() string {
 	return "yes"
 }
 
-// execCommand and filter are D-Bus structures, (sasas) and (bas).
+// execCommand and filter are D-Bus structures, (sasb) and (bas).
 type execCommand struct {
-	Path  string
-	Argv  []string
-	Flags []string
+	Path          string
+	Argv          []string
+	IgnoreFailure bool
+}
+
+// verbatim keeps systemd from putting variables into arguments. There is a flag
+// for that, of ExecStartEx, but systemd 252 does not read a unit that has one
+// again: a daemon-reload took the unit away while it ran.
+func verbatim(argv []string) []string {
+	escaped := make([]string, len(argv))
+	for i, arg := range argv {
+		escaped[i] = strings.ReplaceAll(arg, "$", "$$")
+	}
+	return escaped
 }
 
 type filter struct {

@@ -27,6 +27,9 @@ func (d *daemon) Rollback(ctx context.Context, r control.SwitchRequest, by switc
 func (d *daemon) move(ctx context.Context, r control.SwitchRequest, by switcher.Actor,
 	do func(context.Context, switcher.Request) (switcher.Record, *switcher.Draining, error),
 ) (switcher.Record, error) {
+	if err := d.mayUse(r.Within, by); err != nil {
+		return switcher.Record{}, err
+	}
 	record, draining, err := do(ctx, switcher.Request{
 		Services: r.Services, To: r.To, Force: r.Force, Reason: r.Reason, Actor: by, Wait: r.Wait, Within: r.Within, Bake: d.bakeWith(r.Bake),
 	})

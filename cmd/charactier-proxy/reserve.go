@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"charactier-proxy/switcher"
 	"charactier-proxy/switcher/control"
@@ -40,11 +41,27 @@ func (d *daemon) whyLost() string {
 }
 
 // StepReservation says where the work under a reservation is.
-func (d *daemon) StepReservation(_ context.Context, r control.ReserveStep) error {
+func (d *daemon) StepReservation(_ context.Context, r control.ReserveStep, by switcher.Actor) error {
+	if err := d.mayUse(r.ID, by); err != nil {
+		return err
+	}
 	return d.switcher.StepReservation(r.ID, r.Step, r.Level, r.Text)
 }
 
 // EndReservation lets others in again.
-func (d *daemon) EndReservation(_ context.Context, r control.ReserveEnd) (switcher.Record, error) {
+func (d *daemon) EndReservation(_ context.Context, r control.ReserveEnd, by switcher.Actor) (switcher.Record, error) {
+	if err := d.mayUse(r.ID, by); err != nil {
+		return switcher.Record{}, err
+	}
 	return d.switcher.EndReservation(r.ID, r.Record)
+}
+
+// mayUse refuses a reservation to everybody but the process that has it: its ID
+// is no secret. One that has ended is the switcher's to refuse.
+func (d *daemon) mayUse(id string, by switcher.Actor) error {
+	res := d.switcher.Reservation()
+	if id == "" || res == nil || res.ID != id || res.Actor.UID == by.UID && res.Actor.PID == by.PID {
+		return nil
+	}
+	return fmt.Errorf("%w: the reservation %s belongs to %s, process %d", control.ErrForbidden, id, res.Actor, res.Actor.PID)
 }

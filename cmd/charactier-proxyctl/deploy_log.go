@@ -13,33 +13,47 @@ import (
 )
 
 // deployLog writes what happens into the log of all deploys and into each
-// deploy's own. A log that cannot be written is told of once and ends nothing.
+// deploy's own, which are opened with the first line: a plan has none. A log that
+// cannot be written is told of once and ends nothing.
 type deployLog struct {
-	e     *env
-	root  string
-	files []*os.File
-	own   string // the deploy that the second file belongs to
+	e          *env
+	path, root string
 
 	mu     sync.Mutex
+	opened bool
+	all    *os.File
+	own    *os.File
+	deploy string // that own belongs to
 	failed bool
 }
 
-// openDeployLog opens the log of all deploys; no path means that there is none.
-func (e *env) openDeployLog(path, root string) *deployLog {
-	l := &deployLog{e: e, root: root}
-	if path != "" {
-		l.add(path)
-	}
-	return l
+// newDeployLog is for the log of all deploys in path; no path means that there
+// is none.
+func (e *env) newDeployLog(path, root string) *deployLog {
+	return &deployLog{e: e, path: path, root: root, opened: path == ""}
 }
 
-func (l *deployLog) add(path string) {
+// openLocked opens the logs that a line of a deploy belongs into.
+func (l *deployLog) openLocked(deploy string) {
+	if !l.opened {
+		l.opened, l.all = true, l.openOne(l.path)
+	}
+	if deploy == l.deploy || deploy == "" {
+		return
+	}
+	if err := closeLog(l.own); err != nil {
+		l.fail(err)
+	}
+	l.deploy, l.own = deploy, l.openOne(filepath.Join(l.root, "deploys", deploy, "log"))
+}
+
+func (l *deployLog) openOne(path string) *os.File {
 	f, err := openLog(path)
 	if err != nil {
 		l.fail(err)
-		return
+		return nil
 	}
-	l.files = append(l.files, f)
+	return f
 }
 
 // openLog opens a plain file, and neither what a link leads to nor what nobody
@@ -85,22 +99,22 @@ func (l *deployLog) write(r deploy.Report) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if r.Deploy != "" && r.Deploy != l.own {
-		l.own = r.Deploy
-		l.add(filepath.Join(l.root, "deploys", r.Deploy, "log"))
-	}
-	for _, f := range l.files {
+	l.openLocked(r.Deploy)
+	for _, f := range []*os.File{l.all, l.own} {
+		if f == nil {
+			continue
+		}
 		if _, err := fmt.Fprintf(f, "%s %s %s\n", r.Time.UTC().Format(time.RFC3339Nano), r.Deploy, text); err != nil {
 			l.fail(err)
 		}
 	}
 }
 
-func (l *deployLog) close() error {
-	for _, f := range l.files {
-		if err := f.Close(); err != nil {
-			return err
-		}
+func (l *deployLog) close() error { return errors.Join(closeLog(l.all), closeLog(l.own)) }
+
+func closeLog(f *os.File) error {
+	if f == nil {
+		return nil
 	}
-	return nil
+	return f.Close()
 }

@@ -3,8 +3,11 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
+
+	"charactier-proxy/switcher/deploy"
 )
 
 // The directory of the log may be writable by others, and who deploys is root.
@@ -39,4 +42,29 @@ func TestALogIsAPlainFileOrNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Close()
+}
+
+func TestEachDeployHasALogOfItsOwn(t *testing.T) {
+	root := t.TempDir()
+	all := filepath.Join(root, "all")
+	l := (&env{}).newDeployLog(all, root)
+	if _, err := os.Stat(all); err == nil {
+		t.Error("a log was made that has nothing to say")
+	}
+	for _, id := range []string{"first", "second"} {
+		if err := os.MkdirAll(filepath.Join(root, "deploys", id), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		l.write(deploy.Report{Deploy: id, Step: "build", State: deploy.StateNote, Text: "of the " + id})
+	}
+	if err := l.close(); err != nil {
+		t.Error(err)
+	}
+	for path, want := range map[string][2]bool{"all": {true, true}, "deploys/first/log": {true, false}, "deploys/second/log": {false, true}} {
+		text, err := os.ReadFile(filepath.Join(root, path))
+		has := [2]bool{strings.Contains(string(text), "of the first"), strings.Contains(string(text), "of the second")}
+		if err != nil || has != want {
+			t.Errorf("%s has %q, %v", path, text, err)
+		}
+	}
 }

@@ -183,7 +183,7 @@ func TestTheDeployLogHasAllLines(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := &env{stderr: &bytes.Buffer{}, now: time.Now}
-	l := e.openDeployLog(filepath.Join(root, "all.log"), root)
+	l := e.newDeployLog(filepath.Join(root, "all.log"), root)
 	for _, r := range deployReports(time.Now()) {
 		l.write(r)
 	}

@@ -63,7 +63,7 @@ func (e *env) openWorks(ctx context.Context, f *deployFlags) (_ *works, err erro
 	if err != nil {
 		return nil, err
 	}
-	w.log = e.openDeployLog(w.config.Deploy.Log, w.config.Deploy.Root)
+	w.log = e.newDeployLog(w.config.Deploy.Log, w.config.Deploy.Root)
 	w.onClose(w.log.close)
 	return w, nil
 }

@@ -278,12 +278,12 @@ func (f *fakeOps) Reserve(ctx context.Context, r control.ReserveRequest, _ switc
 	return ctx.Err()
 }
 
-func (f *fakeOps) StepReservation(_ context.Context, r control.ReserveStep) error {
+func (f *fakeOps) StepReservation(_ context.Context, r control.ReserveStep, _ switcher.Actor) error {
 	f.note("step", r)
 	return nil
 }
 
-func (f *fakeOps) EndReservation(_ context.Context, r control.ReserveEnd) (switcher.Record, error) {
+func (f *fakeOps) EndReservation(_ context.Context, r control.ReserveEnd, _ switcher.Actor) (switcher.Record, error) {
 	f.note("end", r)
 	return r.Record, nil
 }

@@ -26,9 +26,10 @@ if it does not run, and stops a standby whose warm time is over. It says what it
 did, and nothing if there was nothing to do. charactier-proxy-reconcile.service
 runs it after each change and every minute.
 
-During an operation or a deploy it does nothing. If the daemon is not reachable,
-only what is enabled is brought up to date, by the state file: that is what the
-daemon will go by after a reboot too.`,
+During an operation it does nothing, and during a deploy only what is enabled
+is brought up to date: after a power cut in the middle of its bake that slot
+must run that has the traffic. Likewise, by the state file, if the daemon is not
+reachable: that is what the daemon will go by after a reboot too.`,
 		Args:   noArgs,
 		Hidden: true,
 		RunE:   func(cmd *cobra.Command, _ []string) error { return e.reconcile(cmd.Context()) },
@@ -48,9 +49,23 @@ func (e *env) reconcile(ctx context.Context) error {
 	if errors.Is(err, control.ErrUnreachable) {
 		return errors.Join(err, e.reconcileOffline(ctx))
 	}
-	if err != nil || status.Reservation != nil || status.Operation != nil {
-		return err
+	for err == nil && status.Operation == nil {
+		was := status.State.Generation
+		if err = e.reconcileWith(ctx, status); err != nil {
+			return err
+		}
+		// What changed meanwhile has triggered nothing, and was perhaps overtaken by
+		// what was just done.
+		status, err = e.client().Status(ctx)
+		if errors.Is(err, control.ErrUnreachable) || err == nil && status.State.Generation == was {
+			return nil
+		}
 	}
+	return err
+}
+
+// reconcileWith makes systemd agree with what the daemon has said.
+func (e *env) reconcileWith(ctx context.Context, status control.Status) error {
 	cfg, err := e.loadConfig()
 	if err != nil {
 		return err
@@ -60,6 +75,7 @@ func (e *env) reconcile(ctx context.Context) error {
 		services = append(services, reconcilable(s, cfg))
 	}
 	return e.runReconcile(ctx, services, &reconcile.Reconciler{
+		EnableOnly: status.Reservation != nil,
 		Look: func(ctx context.Context, service string) (reconcile.Service, error) {
 			return e.lookAgain(ctx, service, cfg)
 		},

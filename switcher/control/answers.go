@@ -145,7 +145,7 @@ func (s *Server) reserveStep(c *call) (any, error) {
 		err = r.validate()
 	}
 	if err == nil {
-		err = s.ops.StepReservation(c.r.Context(), r)
+		err = s.ops.StepReservation(c.r.Context(), r, c.by)
 	}
 	return struct{}{}, err
 }
@@ -158,7 +158,7 @@ func (s *Server) reserveEnd(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.ops.EndReservation(c.r.Context(), r)
+	return s.ops.EndReservation(c.r.Context(), r, c.by)
 }
 
 // stream lets do write lines until it returns, which it does when the reader is

@@ -202,14 +202,14 @@ func (f fake) Reserve(ctx context.Context, r control.ReserveRequest, by switcher
 	return f.reserve(ctx, r, by, tell)
 }
 
-func (f fake) StepReservation(ctx context.Context, r control.ReserveStep) error {
+func (f fake) StepReservation(ctx context.Context, r control.ReserveStep, _ switcher.Actor) error {
 	if f.reserveStep == nil {
 		return nil
 	}
 	return f.reserveStep(ctx, r)
 }
 
-func (f fake) EndReservation(ctx context.Context, r control.ReserveEnd) (switcher.Record, error) {
+func (f fake) EndReservation(ctx context.Context, r control.ReserveEnd, _ switcher.Actor) (switcher.Record, error) {
 	if f.reserveEnd == nil {
 		return switcher.Record{}, nil
 	}

@@ -27,6 +27,6 @@ type Operations interface {
 	// called. It calls tell with the Reservation at once and then with each
 	// ReservationAsk; an error before that is a refusal.
 	Reserve(ctx context.Context, r ReserveRequest, by switcher.Actor, tell func(any) error) error
-	StepReservation(ctx context.Context, r ReserveStep) error
-	EndReservation(ctx context.Context, r ReserveEnd) (switcher.Record, error)
+	StepReservation(ctx context.Context, r ReserveStep, by switcher.Actor) error
+	EndReservation(ctx context.Context, r ReserveEnd, by switcher.Actor) (switcher.Record, error)
 }

@@ -164,7 +164,11 @@ func (d *deploy) doStep(ctx context.Context, s step) error {
 	if err := d.note(phaseDoing, s.name); err != nil {
 		return err
 	}
-	d.lease.step(ctx, s.name)
+	// What is left of a deploy that counts is done without the daemon too, but not
+	// beside somebody else.
+	if err := d.lease.step(ctx, s.name); err != nil && (!s.settles || errors.Is(err, switcher.ErrBusy)) {
+		return err
+	}
 	if err := d.hook(ctx, "before", s.name); err != nil {
 		return err
 	}

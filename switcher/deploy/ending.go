@@ -37,7 +37,7 @@ func (d *deploy) takeBack(ctx context.Context, s step) error {
 	// A disk that is full takes no line, and is emptied by what comes next. Whoever
 	// finds the journal without it undoes the step, as if it had not begun.
 	_ = d.note(phaseUndoing, s.name)
-	d.lease.step(ctx, "undoing "+s.name)
+	d.lease.tell(ctx, "undoing "+s.name)
 	if err := s.undo(ctx); err != nil {
 		return fmt.Errorf("undoing %s: %w", s.name, err)
 	}
@@ -89,6 +89,7 @@ func (d *deploy) end(failure, err error) (Result, error) {
 	if errors.Is(err, errUnchanged) {
 		err = nil
 	}
+	r.Warnings = d.warnings // with those of the end itself
 	return r, err
 }
 

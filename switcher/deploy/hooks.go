@@ -55,7 +55,7 @@ func (d *deploy) runHook(ctx context.Context, step, command string) error {
 	if ctx.Err() != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("%s: not done within %s", command, d.opts.HookTimeout)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, exec.ErrWaitDelay) { // which is a good end, and something left in the background
 		return fmt.Errorf("%s: %w", command, err)
 	}
 	return nil

@@ -165,13 +165,23 @@ func (k *keeper) with(ctx context.Context, do func(Lease) error) error {
 	return do(l)
 }
 
-// step tells the daemon where the deploy is. That the daemon does not hear it
-// matters to no step.
-func (k *keeper) step(ctx context.Context, name string) {
+// step makes sure of the reservation and tells the daemon where the deploy is.
+// That the daemon does not hear it matters to no step.
+func (k *keeper) step(ctx context.Context, name string) error {
+	return k.with(ctx, func(l Lease) error {
+		if err := l.Step(ctx, name, ""); errors.Is(err, switcher.ErrNoReservation) {
+			return err
+		}
+		return nil
+	})
+}
+
+// tell tells the daemon where the deploy is, if it hears.
+func (k *keeper) tell(ctx context.Context, text string) {
 	k.mu.Lock()
 	l := k.lease
 	k.mu.Unlock()
-	_ = l.Step(ctx, name, "")
+	_ = l.Step(ctx, text, "")
 }
 
 func (k *keeper) close() {

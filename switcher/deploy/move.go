@@ -207,6 +207,7 @@ func (d *deploy) awaitBake(ctx context.Context) error {
 // returned.
 func (d *deploy) verdicts(v View) (running bool, err error) {
 	var texts []string
+	var kept []error
 	var longest, passed time.Duration
 	for _, s := range d.services {
 		now := v.Services[s.Name]
@@ -217,7 +218,10 @@ func (d *deploy) verdicts(v View) (running bool, err error) {
 			continue
 		}
 		texts = append(texts, s.Name+": "+now.Bake.Text)
-		if now.Bake.Verdict == switcher.Baking {
+		switch now.Bake.Verdict {
+		case switcher.BakeFailed:
+			kept = append(kept, d.notReturned(s, now))
+		case switcher.Baking:
 			running = true
 			longest = max(longest, now.Bake.Until.Sub(now.Bake.Since))
 			passed = max(passed, time.Since(now.Bake.Since))
@@ -229,7 +233,17 @@ func (d *deploy) verdicts(v View) (running bool, err error) {
 		return true, nil
 	}
 	d.say("bake", "", "%s", d.bake)
+	for _, err := range kept {
+		d.warn("bake", err)
+	}
 	return false, nil
+}
+
+// notReturned is for traffic that the daemon wanted to return and could not, for
+// the old slot is worse still: undoing the deploy would not help either.
+func (d *deploy) notReturned(s Service, now ServiceView) error {
+	return hint(fmt.Errorf("the bake of %s failed and the traffic stays on %s, it could not be returned", s.Name, now.Active),
+		"charactier-proxyctl status says why; charactier-proxyctl rollback --service "+s.Name+" returns it once the old slot is mended")
 }
 
 func (d *deploy) returned(now ServiceView) error {
@@ -258,6 +272,21 @@ func (d *deploy) confirm(ctx context.Context) error {
 		return d.unconfirmed("nobody answers: " + err.Error())
 	case !yes:
 		return fmt.Errorf("%w: it was not confirmed", switcher.ErrAborted)
+	}
+	return d.stillMoved(ctx)
+}
+
+// stillMoved makes sure that a yes is about what has the traffic: a person may
+// take hours, and a daemon that restarts meanwhile lets others move it.
+func (d *deploy) stillMoved(ctx context.Context) error {
+	v, err := d.view(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range d.services {
+		if now := v.Services[s.Name]; now.Active != d.facts().Places[s.Name].New {
+			return d.returned(now)
+		}
 	}
 	return nil
 }
@@ -315,8 +344,32 @@ func (d *deploy) returnNow(ctx context.Context) error {
 	if d.request().Kind == switcher.KindRollback {
 		kind = switcher.KindSwitch // rolling back what was rolled back is refused
 	}
-	if _, err := d.insist(ctx, kind, 0, "returned by "+d.reason(), onOld); err != nil {
+	err := d.wakeOld(ctx)
+	if err == nil {
+		_, err = d.insist(ctx, kind, 0, "returned by "+d.reason(), onOld)
+	}
+	if err != nil {
 		return fmt.Errorf("returning the traffic: %w", err)
 	}
 	return nil
+}
+
+// wakeOld starts the old slots that do not run any more, as those whose warm
+// time ended while a deploy was left: they are to have the traffic.
+func (d *deploy) wakeOld(ctx context.Context) error {
+	defer d.waiting()()
+	return d.each(func(s Service, p *place) error {
+		unit := s.Slots[p.Old].Unit
+		if unit == "" {
+			return nil
+		}
+		running, err := d.opts.Units.Running(ctx, unit)
+		if err != nil || running {
+			return err
+		}
+		if err := d.opts.Units.Start(ctx, unit); err != nil {
+			return fmt.Errorf("%w: starting %s: %w", ErrUnhealthy, unit, err)
+		}
+		return d.awaitHealthy(ctx, s, place{Old: p.New, New: p.Old})
+	})
 }

@@ -165,6 +165,9 @@ func (d *deploy) checkStandby(ctx context.Context, s Service, p place, now Servi
 	if err := d.checkIdle(s, p, now.Slots[p.New]); err != nil {
 		return err
 	}
+	if _, err := d.opts.Releases.Pointed(at.Link); err != nil {
+		return err
+	}
 	if _, err := d.opts.Units.Running(ctx, at.Unit); err != nil {
 		return err
 	}

@@ -65,11 +65,15 @@ func (d *deploy) retire(ctx context.Context) error {
 }
 
 func (d *deploy) retireNow(ctx context.Context, s Service, p place) error {
-	slot, err := d.slot(ctx, s, p.Old)
+	v, err := d.view(ctx)
 	if err != nil {
 		return err
 	}
 	unit := s.Slots[p.Old].Unit
+	if now := v.Services[s.Name]; now.Active != p.New {
+		return fmt.Errorf("%s is not on %s any more: %s was not stopped", s.Name, p.New, unit)
+	}
+	slot := v.Services[s.Name].Slots[p.Old]
 	if slot.InFlight > 0 || slot.Streams > 0 && !d.request().CutStreams {
 		return hint(fmt.Errorf("%s still has %d requests and %d streams and was not stopped", unit, slot.InFlight, slot.Streams),
 			"systemctl stop "+unit+" once charactier-proxyctl status shows none")

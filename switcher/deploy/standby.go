@@ -41,7 +41,11 @@ func (d *deploy) lookAtStandby(ctx context.Context) error {
 // mustBeStandby is the last look before a unit is stopped: never the one that
 // gets the traffic.
 func (d *deploy) mustBeStandby(v View, s Service, p place) error {
-	if now, ok := v.Services[s.Name]; !ok || now.Active == p.New {
+	now, ok := v.Services[s.Name]
+	switch {
+	case !ok:
+		return fmt.Errorf("%w %q: the daemon does not have it any more, so its units are not touched", switcher.ErrUnknownService, s.Name)
+	case now.Active == p.New:
 		return fmt.Errorf("%s is on %s by now: its unit is not touched", s.Name, p.New)
 	}
 	return nil
@@ -96,6 +100,11 @@ func (d *deploy) pointBack(ctx context.Context) error {
 
 // onStandby calls do for every service, unless its new slot has the traffic.
 func (d *deploy) onStandby(ctx context.Context, do func(Service, *place) error) error {
+	// A daemon that is gone switches nobody; one that is back may have let others
+	// in, who may be about to switch to this very slot.
+	if _, err := d.lease.held(ctx); errors.Is(err, switcher.ErrBusy) {
+		return err
+	}
 	v, err := d.view(ctx)
 	if err != nil && d.story.touched("switch") {
 		return fmt.Errorf("asking where traffic is, before a unit is stopped: %w", err)

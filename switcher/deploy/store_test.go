@@ -345,3 +345,16 @@ func TestAnArtifactThatChangesMeanwhileIsRefused(t *testing.T) {
 		t.Errorf("left in drafts: %v, %v", names, err)
 	}
 }
+
+func TestADirectoryInTheLinksPlaceIsSaidSo(t *testing.T) {
+	w := newWorkshop(t)
+	link := w.svc.Slots[blue].Link
+	if err := os.MkdirAll(link, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, err := w.Pointed(link)
+	var h interface{ Hint() string }
+	if !errors.As(err, &h) || !strings.Contains(err.Error(), "not a symbolic link") || !strings.Contains(h.Hint(), "ln -s") {
+		t.Errorf("Pointed = %v", err)
+	}
+}

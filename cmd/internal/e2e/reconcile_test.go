@@ -101,6 +101,44 @@ func TestReconcileFollowsEachSwitchAndAReboot(t *testing.T) {
 	}
 }
 
+// A switch that comes while the reconciling unit runs triggers nothing.
+func TestReconcileFollowsSwitchesInQuickSuccession(t *testing.T) {
+	s := bootServer(t)
+	s.Run("systemctl", "enable", "--quiet", "--now", trafficSocket, controlSocket, proxyUnit)
+	s.Run("systemctl", "start", reconcilePath)
+	for n := range 10 {
+		s.Run("sh", "-c", fmt.Sprintf("charactier-proxyctl switch green --yes && sleep 0.0%d && charactier-proxyctl switch blue --yes", n))
+		s.is("is-enabled", blueUnit, "enabled")
+		s.is("is-enabled", greenUnit, "disabled")
+	}
+}
+
+// A deploy bakes for minutes: whatever cuts the power meanwhile, the machine must
+// come back with the slot that has the traffic.
+func TestReconcileEnablesWhatADeployHasSwitchedTo(t *testing.T) {
+	s := bootServer(t)
+	s.Write(configPath, "services: {backend: {listen: '127.0.0.1:5080', warm: 1s}}\n")
+	s.Run("systemctl", "start", trafficSocket, controlSocket, proxyUnit)
+	s.answers("127.0.0.1:5001")
+	const curl = "curl -sS --no-buffer --unix-socket /run/charactier-proxy/control.sock -H 'Content-Type: application/json' "
+	s.Write("/run/reservation", "")
+	s.Run("systemd-run", "--quiet", "--unit=deploying", "sh", "-c", curl+`-d '{"kind":"deploy"}' http://localhost/v1/reserve >>/run/reservation`)
+	var id string
+	s.Eventually("it is reserved", func() error {
+		id = s.Run("sh", "-c", `sed -n 's/.*"id": *"\([^"]*\)".*/\1/p' /run/reservation`)
+		if id == "" {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	s.Run("sh", "-c", curl+`--fail -d '{"to":"green","within":"`+id+`"}' http://localhost/v1/switch`)
+	s.reconcile()
+	s.is("is-enabled", greenUnit, "enabled")
+	s.is("is-enabled", blueUnit, "disabled")
+	// What runs is the deploy's.
+	s.is("is-active", blueUnit, "active")
+}
+
 func TestReconcileGoesByTheStateWhileTheDaemonIsAway(t *testing.T) {
 	s := bootServer(t)
 	s.Run("systemctl", "start", trafficSocket, controlSocket, proxyUnit)

@@ -132,6 +132,41 @@ func TestUnitsRunHasItsSurroundings(t *testing.T) {
 	})
 }
 
+// Whoever enables a unit has systemd read all of them again.
+func TestUnitsRunOutlivesAReload(t *testing.T) {
+	inside(t, func(t *testing.T) {
+		u := connectUnits(t)
+		c := script(t, `echo begun; until test -e /run/go-on; do sleep 0.05; done; echo "done $0"`)
+		c.Argv = append(c.Argv, "a $HOME b %n")
+		ran := make(chan error, 1)
+		go func() { ran <- u.Run(t.Context(), c) }()
+		eventually(t, "it has begun", func() error {
+			if text, err := os.ReadFile(c.Output); err != nil || !strings.Contains(string(text), "begun") {
+				return fmt.Errorf("%q, %v", text, err)
+			}
+			return nil
+		})
+		for range 3 {
+			if err := u.Reload(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if s, err := u.State(t.Context(), buildUnit); err != nil || s.LoadState != "loaded" {
+			t.Errorf("read again, the unit is %q, %v", s.LoadState, err)
+		}
+		if err := os.WriteFile("/run/go-on", nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ran; err != nil {
+			t.Error(err)
+		}
+		if got, want := read(t, c.Output), "begun\ndone a $HOME b %n\n"; got != want {
+			t.Errorf("the output is %q, want %q", got, want)
+		}
+		isGone(t, u)
+	})
+}
+
 func TestUnitsRunSetsItsBounds(t *testing.T) {
 	inside(t, func(t *testing.T) {
 		u := connectUnits(t)

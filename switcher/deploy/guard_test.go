@@ -1,0 +1,163 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"charactier-proxy/switcher"
+)
+
+// moveAll is what somebody else does who was let in by a daemon that restarted.
+func (w *world) moveAll(to switcher.Slot) {
+	for name := range w.active {
+		w.active[name] = to
+	}
+}
+
+func TestAYesToWhatWasReturnedMeanwhileIsNone(t *testing.T) {
+	w := newWorld(t)
+	links, ran := w.warmStandby()
+	r := request()
+	r.Confirm = true
+	_, err, _ := w.run(func(p *Pipeline) (Result, error) {
+		p.opts.Confirm = func(context.Context, string) (bool, error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.lose()
+			w.moveAll(blue)
+			return true, nil
+		}
+		return p.Run(t.Context(), r)
+	})
+	if !errors.Is(err, ErrReturned) {
+		t.Errorf("deploy = %v, want it returned", err)
+	}
+	if err := w.checkSettled(links, ran); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestASlotThatHasTheTrafficAgainIsNotRetired(t *testing.T) {
+	w := newWorld(t)
+	w.fault = func(_ int, call string, _ func()) error {
+		if call == "step retire" {
+			w.lose()
+			w.moveAll(blue)
+		}
+		return nil
+	}
+	r, err, _ := w.run(func(p *Pipeline) (Result, error) {
+		for i := range p.opts.Services {
+			p.opts.Services[i].Warm = 0
+		}
+		return p.Run(t.Context(), request())
+	})
+	if err != nil || !strings.Contains(strings.Join(r.Warnings, "; "), "was not stopped") {
+		t.Errorf("deploy = %v, warnings %q, want one of the slot that was not stopped", err, r.Warnings)
+	}
+	if err := w.check(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestALostReservationIsTakenAgainBeforeAUnitIsTouched(t *testing.T) {
+	w := newWorld(t)
+	w.warmStandby()
+	touched := 0
+	w.fault = func(_ int, call string, _ func()) error {
+		switch {
+		case call == "seal":
+			w.lose()
+		case call == "stop backend-green.service":
+			touched++
+			if w.reserved == nil {
+				t.Error("the standby's unit is stopped while others may switch to it")
+			}
+		}
+		return nil
+	}
+	if _, err := w.deploy(t.Context(), request()); err != nil || touched != 1 {
+		t.Errorf("deploy = %v, the standby's unit was stopped %d times", err, touched)
+	}
+}
+
+func TestNothingIsUndoneBesideSomebodyElse(t *testing.T) {
+	w := newWorld(t)
+	w.sick["r2-222222222222"] = "503"
+	var other *lease
+	w.fault = func(_ int, call string, _ func()) error {
+		if call == "step undoing start" {
+			w.lose()
+			other = &lease{w: w, lost: make(chan struct{})}
+			w.reserved = other
+		}
+		if other != nil && strings.HasPrefix(call, "stop ") {
+			t.Errorf("%s while somebody else has the reservation", call)
+		}
+		return nil
+	}
+	if _, err := w.deploy(t.Context(), request()); !errors.Is(err, ErrStuck) || !errors.Is(err, switcher.ErrBusy) {
+		t.Errorf("deploy = %v, want it stuck for somebody else is at work", err)
+	}
+	other.Close()
+	w.fault = nil
+	if _, err, _ := w.run(func(p *Pipeline) (Result, error) { return p.Abort(t.Context()) }); !errors.Is(err, switcher.ErrAborted) || errors.Is(err, ErrStuck) {
+		t.Errorf("abort = %v", err)
+	}
+	if err := w.checkSettled(map[string]string{}, map[string]bool{}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAFailedBakeThatCouldNotBeReturnedIsWarnedAbout(t *testing.T) {
+	w := newWorld(t)
+	w.fault = func(_ int, call string, _ func()) error {
+		if call == "step bake" {
+			w.bakes["frontend"] = &switcher.BakeResult{Verdict: switcher.BakeFailed, Text: "7 % errors"}
+		}
+		return nil
+	}
+	r, err := w.deploy(t.Context(), request())
+	if err != nil || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "could not be returned") || !strings.Contains(r.Warnings[0], "rollback --service frontend") {
+		t.Errorf("deploy = %v, warnings %q", err, r.Warnings)
+	}
+}
+
+func TestAHistoryThatWasNotToldIsAWarning(t *testing.T) {
+	w := newWorld(t)
+	w.fault = func(_ int, call string, _ func()) error {
+		if call == "end" {
+			return errBroken
+		}
+		return nil
+	}
+	r, err := w.deploy(t.Context(), request())
+	if err != nil || !strings.Contains(strings.Join(r.Warnings, "; "), "history does not say") {
+		t.Errorf("deploy = %v, warnings %q", err, r.Warnings)
+	}
+}
+
+func TestAnAbortStartsAnOldSlotThatIsNotWarmAnyMore(t *testing.T) {
+	w := newWorld(t)
+	links, ran := w.warmStandby()
+	r := request()
+	r.Confirm = true
+	_, err, _ := w.run(func(p *Pipeline) (Result, error) {
+		p.opts.Confirm = nil
+		return p.Run(t.Context(), r)
+	})
+	if !errors.Is(err, ErrDetached) {
+		t.Fatalf("deploy = %v, want it to wait for somebody's yes", err)
+	}
+	for _, s := range w.services() {
+		w.units[s.Slots[blue].Unit].running = false
+	}
+	if _, err, _ = w.run(func(p *Pipeline) (Result, error) { return p.Abort(t.Context()) }); !errors.Is(err, ErrReturned) || errors.Is(err, ErrStuck) {
+		t.Errorf("abort = %v, want the traffic returned", err)
+	}
+	if err := w.checkSettled(links, ran); err != nil {
+		t.Error(err)
+	}
+}
