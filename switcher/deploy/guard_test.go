@@ -161,3 +161,26 @@ func TestAnAbortStartsAnOldSlotThatIsNotWarmAnyMore(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestADeployThatMovesAgainIsNotReturnedAnyMore(t *testing.T) {
+	w := newWorld(t)
+	w.bakeFail = "5 % errors"
+	undoing := false
+	w.fault = func(_ int, call string, _ func()) error {
+		undoing = undoing || call == "step undoing start"
+		if undoing && call == "stop backend-green.service" {
+			return errBroken
+		}
+		return nil
+	}
+	if r, err := w.deploy(t.Context(), request()); !errors.Is(err, ErrStuck) || !r.Returned {
+		t.Fatalf("deploy = %+v, %v, want it returned and stuck", r, err)
+	}
+	w.fault, w.bakeFail = nil, ""
+	if r, err, _ := w.run(func(p *Pipeline) (Result, error) { return p.Resume(t.Context()) }); err != nil || r.Returned || r.Outcome != switcher.Done {
+		t.Errorf("resumed: %+v, %v, want it done", r, err)
+	}
+	if err := w.checkSettled(nil, nil); err != nil {
+		t.Error(err)
+	}
+}
