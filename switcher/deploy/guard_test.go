@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"charactier-proxy/switcher"
 )
@@ -182,5 +183,53 @@ func TestADeployThatMovesAgainIsNotReturnedAnyMore(t *testing.T) {
 	}
 	if err := w.checkSettled(nil, nil); err != nil {
 		t.Error(err)
+	}
+}
+
+// A slot that somebody switched to and from, while nobody looked after the
+// deploy, may have requests left.
+func TestRequestsOnTheNewSlotAreWaitedForBeforeItIsStopped(t *testing.T) {
+	for _, step := range []string{"point", "gate"} {
+		for name, end := range map[string]func(*Pipeline) (Result, error){
+			"resume": func(p *Pipeline) (Result, error) { return p.Resume(t.Context()) },
+			"abort":  func(p *Pipeline) (Result, error) { return p.Abort(t.Context()) },
+		} {
+			w := newWorld(t)
+			w.warmStandby()
+			w.fault = func(_ int, call string, _ func()) error {
+				if call == "step "+step {
+					panic(killed{})
+				}
+				return nil
+			}
+			w.run(func(p *Pipeline) (Result, error) { return p.Run(t.Context(), request()) })
+			w.inFlight["backend/green"] = 1
+			w.fault = func(_ int, call string, _ func()) error {
+				if call == "stop backend-green.service" && w.inFlight["backend/green"] > 0 {
+					t.Errorf("killed in %s, then %s: the slot is stopped and still serves", step, name)
+				}
+				return nil
+			}
+			w.run(func(p *Pipeline) (Result, error) {
+				for i := range p.opts.Services {
+					p.opts.Services[i].DrainTimeout = 10 * time.Second
+				}
+				p.opts.Report = func(r Report) {
+					if r.Step == "start" && r.State == StateUndoing || r.Step == "point" && r.State == StateUndoing {
+						w.mu.Lock()
+						defer w.mu.Unlock()
+						time.AfterFunc(30*time.Millisecond, func() {
+							w.mu.Lock()
+							defer w.mu.Unlock()
+							w.inFlight["backend/green"] = 0
+						})
+					}
+				}
+				return end(p)
+			})
+			if err := w.check(); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }
