@@ -233,3 +233,29 @@ func TestRequestsOnTheNewSlotAreWaitedForBeforeItIsStopped(t *testing.T) {
 		}
 	}
 }
+
+func TestAServiceThatTheConfigurationLostIsNotForgotten(t *testing.T) {
+	w := newWorld(t)
+	links, ran := w.warmStandby()
+	w.fault = func(_ int, call string, _ func()) error {
+		if call == "step gate" {
+			panic(killed{})
+		}
+		return nil
+	}
+	w.run(func(p *Pipeline) (Result, error) { return p.Run(t.Context(), request()) })
+	w.fault = nil
+	_, err, _ := w.run(func(p *Pipeline) (Result, error) {
+		p.opts.Services = p.opts.Services[:1]
+		return p.Abort(t.Context())
+	})
+	if !errors.Is(err, switcher.ErrUnknownService) || !strings.Contains(err.Error(), "frontend") {
+		t.Errorf("abort = %v, want it to name the service that is missing", err)
+	}
+	if _, err, _ := w.run(func(p *Pipeline) (Result, error) { return p.Abort(t.Context()) }); !errors.Is(err, switcher.ErrAborted) {
+		t.Errorf("abort with the service back = %v", err)
+	}
+	if err := w.checkSettled(links, ran); err != nil {
+		t.Error(err)
+	}
+}
