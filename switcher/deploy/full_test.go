@@ -70,6 +70,20 @@ func TestAFullDiskKeepsNothingFromBeingUndone(t *testing.T) {
 	}
 }
 
+func TestALockThatCannotBeSignedIsTakenNevertheless(t *testing.T) {
+	w := newWorld(t)
+	if err := errors.Join(os.Mkdir(filepath.Join(w.root, "deploys"), 0o755), os.Symlink("/dev/full", filepath.Join(w.root, "deploys", "lock"))); err != nil {
+		t.Fatal(err)
+	}
+	p, err := Open(Options{Root: w.root})
+	if err != nil {
+		t.Fatalf("the disk is full, so that nothing could be aborted: %v", err)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestALineAfterATornOneStandsAlone(t *testing.T) {
 	deploys := t.TempDir()
 	j, err := createJournal(deploys, "one", entry{Phase: phaseBegin})

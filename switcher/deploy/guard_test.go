@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"charactier-proxy/switcher"
 )
@@ -156,6 +157,103 @@ func TestAnAbortStartsAnOldSlotThatIsNotWarmAnyMore(t *testing.T) {
 	}
 	if _, err, _ = w.run(func(p *Pipeline) (Result, error) { return p.Abort(t.Context()) }); !errors.Is(err, ErrReturned) || errors.Is(err, ErrStuck) {
 		t.Errorf("abort = %v, want the traffic returned", err)
+	}
+	if err := w.checkSettled(links, ran); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestADeployThatMovesAgainIsNotReturnedAnyMore(t *testing.T) {
+	w := newWorld(t)
+	w.bakeFail = "5 % errors"
+	undoing := false
+	w.fault = func(_ int, call string, _ func()) error {
+		undoing = undoing || call == "step undoing start"
+		if undoing && call == "stop backend-green.service" {
+			return errBroken
+		}
+		return nil
+	}
+	if r, err := w.deploy(t.Context(), request()); !errors.Is(err, ErrStuck) || !r.Returned {
+		t.Fatalf("deploy = %+v, %v, want it returned and stuck", r, err)
+	}
+	w.fault, w.bakeFail = nil, ""
+	if r, err, _ := w.run(func(p *Pipeline) (Result, error) { return p.Resume(t.Context()) }); err != nil || r.Returned || r.Outcome != switcher.Done {
+		t.Errorf("resumed: %+v, %v, want it done", r, err)
+	}
+	if err := w.checkSettled(nil, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// A slot that somebody switched to and from, while nobody looked after the
+// deploy, may have requests left.
+func TestRequestsOnTheNewSlotAreWaitedForBeforeItIsStopped(t *testing.T) {
+	for _, step := range []string{"point", "gate"} {
+		for name, end := range map[string]func(*Pipeline) (Result, error){
+			"resume": func(p *Pipeline) (Result, error) { return p.Resume(t.Context()) },
+			"abort":  func(p *Pipeline) (Result, error) { return p.Abort(t.Context()) },
+		} {
+			w := newWorld(t)
+			w.warmStandby()
+			w.fault = func(_ int, call string, _ func()) error {
+				if call == "step "+step {
+					panic(killed{})
+				}
+				return nil
+			}
+			w.run(func(p *Pipeline) (Result, error) { return p.Run(t.Context(), request()) })
+			w.inFlight["backend/green"] = 1
+			w.fault = func(_ int, call string, _ func()) error {
+				if call == "stop backend-green.service" && w.inFlight["backend/green"] > 0 {
+					t.Errorf("killed in %s, then %s: the slot is stopped and still serves", step, name)
+				}
+				return nil
+			}
+			w.run(func(p *Pipeline) (Result, error) {
+				for i := range p.opts.Services {
+					p.opts.Services[i].DrainTimeout = 10 * time.Second
+				}
+				p.opts.Report = func(r Report) {
+					if r.Step == "start" && r.State == StateUndoing || r.Step == "point" && r.State == StateUndoing {
+						w.mu.Lock()
+						defer w.mu.Unlock()
+						time.AfterFunc(30*time.Millisecond, func() {
+							w.mu.Lock()
+							defer w.mu.Unlock()
+							w.inFlight["backend/green"] = 0
+						})
+					}
+				}
+				return end(p)
+			})
+			if err := w.check(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+func TestAServiceThatTheConfigurationLostIsNotForgotten(t *testing.T) {
+	w := newWorld(t)
+	links, ran := w.warmStandby()
+	w.fault = func(_ int, call string, _ func()) error {
+		if call == "step gate" {
+			panic(killed{})
+		}
+		return nil
+	}
+	w.run(func(p *Pipeline) (Result, error) { return p.Run(t.Context(), request()) })
+	w.fault = nil
+	_, err, _ := w.run(func(p *Pipeline) (Result, error) {
+		p.opts.Services = p.opts.Services[:1]
+		return p.Abort(t.Context())
+	})
+	if !errors.Is(err, switcher.ErrUnknownService) || !strings.Contains(err.Error(), "frontend") {
+		t.Errorf("abort = %v, want it to name the service that is missing", err)
+	}
+	if _, err, _ := w.run(func(p *Pipeline) (Result, error) { return p.Abort(t.Context()) }); !errors.Is(err, switcher.ErrAborted) {
+		t.Errorf("abort with the service back = %v", err)
 	}
 	if err := w.checkSettled(links, ran); err != nil {
 		t.Error(err)

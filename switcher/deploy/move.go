@@ -46,7 +46,8 @@ func (d *deploy) moveNow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.facts().Switched = rec.ID
+	// A deploy that was returned, stuck and resumed is not returned any more.
+	d.facts().Switched, d.facts().Returned = rec.ID, false
 	d.say("switch", "", "traffic moved in %s: %s", rec.Swap.Round(time.Microsecond), d.places())
 	return nil
 }

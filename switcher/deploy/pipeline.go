@@ -67,17 +67,17 @@ func Open(o Options) (*Pipeline, error) {
 		return nil, errors.Join(fmt.Errorf("%w: a deploy%s", switcher.ErrBusy, holder), f.Close())
 	}
 	p.lock = f
-	return p, p.sign()
+	p.sign()
+	return p, nil
 }
 
-// sign says in the lock file who holds it.
-func (p *Pipeline) sign() error {
+// sign says in the lock file who holds it, as well as that is possible: an abort
+// must be so on a disk that is full.
+func (p *Pipeline) sign() {
 	who := fmt.Sprintf(" by %s, pid %d, since %s", p.opts.Actor, os.Getpid(), time.Now().UTC().Format(time.RFC3339))
-	if err := p.lock.Truncate(0); err != nil {
-		return err
+	if p.lock.Truncate(0) == nil {
+		_, _ = p.lock.WriteAt([]byte(who), 0)
 	}
-	_, err := p.lock.WriteAt([]byte(who), 0)
-	return err
 }
 
 // Close gives the lock up.

@@ -96,6 +96,9 @@ func (p *Pipeline) again(ctx context.Context, do func(*deploy, whereabouts) (Res
 	d := p.newDeploy(j, *s)
 	defer d.close()
 	d.resumed = true
+	if err := d.knowsAll(); err != nil {
+		return d.result(switcher.Failed), err
+	}
 	if err := d.reserveSoon(ctx); err != nil {
 		return d.result(switcher.Failed), err
 	}
@@ -108,6 +111,18 @@ func (p *Pipeline) again(ctx context.Context, do func(*deploy, whereabouts) (Res
 		return d.result(switcher.Failed), err
 	}
 	return do(d, at)
+}
+
+// knowsAll refuses what the configuration does not have any more: its units and
+// links would be left as they are, and forgotten.
+func (d *deploy) knowsAll() error {
+	for _, name := range d.request().Services {
+		if !slices.ContainsFunc(d.services, func(s Service) bool { return s.Name == name }) {
+			return hint(fmt.Errorf("%w %q: the unfinished deploy %s is of it too, and the configuration has no such service any more", switcher.ErrUnknownService, name, d.story.id),
+				"put services."+name+" back into the configuration until charactier-proxyctl abort has undone the deploy")
+		}
+	}
+	return nil
 }
 
 // resumeAt is the step to begin with. What was fetched and not sealed is

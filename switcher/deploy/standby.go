@@ -61,6 +61,9 @@ func (d *deploy) point(ctx context.Context) error {
 		if err := d.mustBeStandby(v, s, *p); err != nil {
 			return err
 		}
+		if err := d.checkIdle(s, *p, v.Services[s.Name].Slots[p.New]); err != nil {
+			return err
+		}
 		if err := d.stopUnit(ctx, s.Slots[p.New].Unit); err != nil {
 			return err
 		}
@@ -113,6 +116,11 @@ func (d *deploy) onStandby(ctx context.Context, do func(Service, *place) error) 
 		if err == nil {
 			if err := d.mustBeStandby(v, s, *p); err != nil {
 				return err
+			}
+			if v.Services[s.Name].Slots[p.New].InFlight > 0 { // somebody was there and left
+				if err := d.awaitDrain(ctx, s, p.New); err != nil {
+					return err
+				}
 			}
 		}
 		return do(s, p)
