@@ -320,26 +320,7 @@ func (d *deploy) moveBack(ctx context.Context) error {
 	return d.each(func(s Service, p *place) error { return d.awaitDrain(ctx, s, p.New) })
 }
 
-// wakeOld starts the old slots where they do not run any more: after a reboot,
-// or when their time was over. They have their own releases.
-func (d *deploy) wakeOld(ctx context.Context) error {
-	defer d.waiting()()
-	return d.each(func(s Service, p *place) error {
-		unit := s.Slots[p.Old].Unit
-		if unit == "" {
-			return nil
-		}
-		if err := d.opts.Units.Start(ctx, unit); err != nil {
-			return fmt.Errorf("starting %s: %w", unit, err)
-		}
-		return d.awaitHealthy(ctx, s, place{Old: p.New, New: p.Old})
-	})
-}
-
 func (d *deploy) returnNow(ctx context.Context) error {
-	if err := d.wakeOld(ctx); err != nil {
-		return fmt.Errorf("returning the traffic: %w", err)
-	}
 	kind := switcher.KindRollback
 	if d.request().Kind == switcher.KindRollback {
 		kind = switcher.KindSwitch // rolling back what was rolled back is refused
@@ -355,7 +336,7 @@ func (d *deploy) returnNow(ctx context.Context) error {
 }
 
 // wakeOld starts the old slots that do not run any more, as those whose warm
-// time ended while a deploy was left: they are to have the traffic.
+// time ended while a deploy was left, or after a reboot: they are to have the traffic.
 func (d *deploy) wakeOld(ctx context.Context) error {
 	defer d.waiting()()
 	return d.each(func(s Service, p *place) error {
