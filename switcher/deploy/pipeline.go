@@ -70,6 +70,16 @@ func Open(o Options) (*Pipeline, error) {
 	return p, p.sign()
 }
 
+// Running says whether a command has the lock below root.
+func Running(root string) bool {
+	f, err := os.Open(filepath.Join((&Pipeline{opts: Options{Root: root}}).deploys(), "lock"))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil
+}
+
 // sign says in the lock file who holds it.
 func (p *Pipeline) sign() error {
 	who := fmt.Sprintf(" by %s, pid %d, since %s", p.opts.Actor, os.Getpid(), time.Now().UTC().Format(time.RFC3339))
