@@ -1,10 +1,14 @@
 package main
 
 import (
+	"context"
+	"time"
+
 	"github.com/spf13/cobra"
 
 	"charactier-proxy/switcher"
 	"charactier-proxy/switcher/control"
+	"charactier-proxy/switcher/deploy"
 )
 
 func newAbortCmd(e *env) *cobra.Command {
@@ -20,7 +24,7 @@ whose command was killed is undone by this one, as root.`,
 		Args:    noArgs,
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		result, err := e.client().Abort(cmd.Context(), control.AbortRequest{})
+		result, err := e.askToAbort(cmd.Context())
 		if err != nil {
 			if done, undone := e.abortUnfinished(cmd.Context(), &f, err); done {
 				return undone
@@ -40,4 +44,35 @@ whose command was killed is undone by this one, as root.`,
 	cmd.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask (abort never does)")
 	f.jsonFlag(cmd)
 	return cmd
+}
+
+// askToAbort has the daemon stop whatever runs. A deploy whose command has just
+// ended cannot stop any more: the daemon notices in a moment, and then says that
+// there is nothing to stop.
+func (e *env) askToAbort(ctx context.Context) (control.AbortResult, error) {
+	const noticeTime = 2 * time.Second
+	for began := e.now(); ; {
+		result, err := e.client().Abort(ctx, control.AbortRequest{})
+		if err != nil || !result.Asked || !e.isLeft() || e.now().Sub(began) > noticeTime {
+			return result, err
+		}
+		select {
+		case <-ctx.Done():
+			return result, nil
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// isLeft reports whether there is a deploy that no command works on.
+func (e *env) isLeft() bool {
+	if e.uid != 0 {
+		return false
+	}
+	cfg, err := e.loadConfig()
+	if err != nil || deploy.Running(cfg.Deploy.Root) {
+		return false
+	}
+	found, err := deploy.Unfinished(cfg.Deploy.Root)
+	return err == nil && found != nil
 }

@@ -294,6 +294,12 @@ func TestOnlyOneDeployRunsAtATime(t *testing.T) {
 	if _, err := Open(first.opts); !errors.Is(err, switcher.ErrBusy) || !strings.Contains(err.Error(), "by ops") {
 		t.Errorf("a second one: %v, want busy, naming the first", err)
 	}
+	if !Running(w.root) {
+		t.Error("nobody is said to run")
+	}
+	if err := first.Close(); err != nil || Running(w.root) || Running(w.root+"/nowhere") {
+		t.Errorf("after its end (%v) it is said to run", err)
+	}
 }
 
 // A command that is stopped in a step undoes what it did, or leaves what has

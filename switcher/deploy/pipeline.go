@@ -71,6 +71,16 @@ func Open(o Options) (*Pipeline, error) {
 	return p, nil
 }
 
+// Running says whether a command has the lock below root.
+func Running(root string) bool {
+	f, err := os.Open(filepath.Join((&Pipeline{opts: Options{Root: root}}).deploys(), "lock"))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil
+}
+
 // sign says in the lock file who holds it, as well as that is possible: an abort
 // must be so on a disk that is full.
 func (p *Pipeline) sign() {

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -142,17 +141,6 @@ func (p *production) consistentNow(revision string) (moved bool) {
 	return moved
 }
 
-// unreserved waits until the daemon has noticed that the command is gone.
-func (p *production) unreserved() {
-	p.t.Helper()
-	p.Eventually("the daemon has noticed", func() error {
-		if p.status().Reservation != nil {
-			return errors.New("not yet")
-		}
-		return nil
-	})
-}
-
 // TestSoakKilledDeploys kills the command at any point of a deploy, and has the
 // next command find and end what was begun.
 func TestSoakKilledDeploys(t *testing.T) {
@@ -198,7 +186,6 @@ func at(f *deploy.Found) string {
 func (p *production) recovers(k *killer, found *deploy.Found, revision string) {
 	p.t.Helper()
 	moved := p.revision == revision
-	p.unreserved()
 	switch k.IntN(3) {
 	case 0: // another deploy
 		next := p.repo.commit("after a kill", good)
