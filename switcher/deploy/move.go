@@ -345,32 +345,8 @@ func (d *deploy) returnNow(ctx context.Context) error {
 	if d.request().Kind == switcher.KindRollback {
 		kind = switcher.KindSwitch // rolling back what was rolled back is refused
 	}
-	err := d.wakeOld(ctx)
-	if err == nil {
-		_, err = d.insist(ctx, kind, 0, "returned by "+d.reason(), onOld)
-	}
-	if err != nil {
+	if _, err := d.insist(ctx, kind, 0, "returned by "+d.reason(), onOld); err != nil {
 		return fmt.Errorf("returning the traffic: %w", err)
 	}
 	return nil
-}
-
-// wakeOld starts the old slots that do not run any more, as those whose warm
-// time ended while a deploy was left: they are to have the traffic.
-func (d *deploy) wakeOld(ctx context.Context) error {
-	defer d.waiting()()
-	return d.each(func(s Service, p *place) error {
-		unit := s.Slots[p.Old].Unit
-		if unit == "" {
-			return nil
-		}
-		running, err := d.opts.Units.Running(ctx, unit)
-		if err != nil || running {
-			return err
-		}
-		if err := d.opts.Units.Start(ctx, unit); err != nil {
-			return fmt.Errorf("%w: starting %s: %w", ErrUnhealthy, unit, err)
-		}
-		return d.awaitHealthy(ctx, s, place{Old: p.New, New: p.Old})
-	})
 }
