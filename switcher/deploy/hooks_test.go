@@ -11,21 +11,21 @@ import (
 )
 
 // deployWith runs a deploy with hooks, and returns what it reported.
-func deployWith(t *testing.T, w *world, timeout time.Duration, hooks ...string) (Result, error, string) {
+func deployWith(t *testing.T, w *world, timeout time.Duration, hooks ...string) (r Result, said string, err error) {
 	t.Helper()
 	p := w.pipeline()
 	defer p.Close()
-	var said strings.Builder
+	var lines strings.Builder
 	p.opts.Hooks, p.opts.HookTimeout = hooks, timeout
-	p.opts.Report = func(r Report) { said.WriteString(string(r.State) + " " + r.Step + " " + r.Text + "\n") }
-	r, err := p.Run(t.Context(), request())
-	return r, err, said.String()
+	p.opts.Report = func(r Report) { lines.WriteString(string(r.State) + " " + r.Step + " " + r.Text + "\n") }
+	r, err = p.Run(t.Context(), request())
+	return r, lines.String(), err
 }
 
 func TestHooksKnowWhatTheyAreAbout(t *testing.T) {
 	w := newWorld(t)
 	out := filepath.Join(t.TempDir(), "out")
-	_, err, said := deployWith(t, w, time.Minute,
+	_, said, err := deployWith(t, w, time.Minute,
 		"before switch: echo $STEP $KIND $RELEASE $BACKEND_OLD $BACKEND_NEW >> "+out,
 		"after switch: echo moved; echo after >> "+out)
 	if err != nil {
@@ -53,7 +53,7 @@ func TestAHookThatFailsBeforeAStepUndoesTheDeploy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			links, ran := w.warmStandby()
-			r, err, _ := deployWith(t, w, c.timeout, c.hook)
+			r, _, err := deployWith(t, w, c.timeout, c.hook)
 			if err == nil || !strings.Contains(err.Error(), c.want) || r.Outcome != switcher.Failed {
 				t.Errorf("deploy = %s, %v, want failed with %q", r.Outcome, err, c.want)
 			}
@@ -66,7 +66,7 @@ func TestAHookThatFailsBeforeAStepUndoesTheDeploy(t *testing.T) {
 
 func TestAHookThatFailsAfterAStepIsAWarning(t *testing.T) {
 	w := newWorld(t)
-	r, err, _ := deployWith(t, w, time.Minute, "after switch: exit 7")
+	r, _, err := deployWith(t, w, time.Minute, "after switch: exit 7")
 	if err != nil || r.Outcome != switcher.Done || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "after switch") {
 		t.Errorf("deploy = %+v, %v", r, err)
 	}
@@ -74,7 +74,7 @@ func TestAHookThatFailsAfterAStepIsAWarning(t *testing.T) {
 
 func TestAHookMayLeaveSomethingInTheBackground(t *testing.T) {
 	w := newWorld(t)
-	if _, err, _ := deployWith(t, w, time.Minute, "before switch: sleep 3 &"); err != nil {
+	if _, _, err := deployWith(t, w, time.Minute, "before switch: sleep 3 &"); err != nil {
 		t.Errorf("deploy = %v", err)
 	}
 }
