@@ -15,11 +15,11 @@ func deployWith(t *testing.T, w *world, timeout time.Duration, hooks ...string) 
 	t.Helper()
 	p := w.pipeline()
 	defer p.Close()
-	var lines strings.Builder
+	var all strings.Builder
 	p.opts.Hooks, p.opts.HookTimeout = hooks, timeout
-	p.opts.Report = func(r Report) { lines.WriteString(string(r.State) + " " + r.Step + " " + r.Text + "\n") }
+	p.opts.Report = func(r Report) { all.WriteString(string(r.State) + " " + r.Step + " " + r.Text + "\n") }
 	r, err = p.Run(t.Context(), request())
-	return r, lines.String(), err
+	return r, all.String(), err
 }
 
 func TestHooksKnowWhatTheyAreAbout(t *testing.T) {

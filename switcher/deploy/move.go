@@ -321,8 +321,23 @@ func (d *deploy) moveBack(ctx context.Context) error {
 	return d.each(func(s Service, p *place) error { return d.awaitDrain(ctx, s, p.New) })
 }
 
-// wakeOld starts the old slots where they do not run any more: after a reboot,
-// or when their time was over. They have their own releases.
+func (d *deploy) returnNow(ctx context.Context) error {
+	kind := switcher.KindRollback
+	if d.request().Kind == switcher.KindRollback {
+		kind = switcher.KindSwitch // rolling back what was rolled back is refused
+	}
+	err := d.wakeOld(ctx)
+	if err == nil {
+		_, err = d.insist(ctx, kind, 0, "returned by "+d.reason(), onOld)
+	}
+	if err != nil {
+		return fmt.Errorf("returning the traffic: %w", err)
+	}
+	return nil
+}
+
+// wakeOld starts the old slots that do not run any more, after a reboot or when
+// their warm time ended while a deploy was left: they are to have the traffic.
 func (d *deploy) wakeOld(ctx context.Context) error {
 	defer d.waiting()()
 	return d.each(func(s Service, p *place) error {
@@ -330,23 +345,14 @@ func (d *deploy) wakeOld(ctx context.Context) error {
 		if unit == "" {
 			return nil
 		}
-		if err := d.opts.Units.Start(ctx, unit); err != nil {
-			return fmt.Errorf("starting %s: %w", unit, err)
+		running, err := d.opts.Units.Running(ctx, unit)
+		if err != nil || running {
+			return err
 		}
+		if err := d.opts.Units.Start(ctx, unit); err != nil {
+			return fmt.Errorf("%w: starting %s: %w", ErrUnhealthy, unit, err)
+		}
+		s.ReleaseHeader = "" // it names another release than this deploy's
 		return d.awaitHealthy(ctx, s, place{Old: p.New, New: p.Old})
 	})
-}
-
-func (d *deploy) returnNow(ctx context.Context) error {
-	if err := d.wakeOld(ctx); err != nil {
-		return fmt.Errorf("returning the traffic: %w", err)
-	}
-	kind := switcher.KindRollback
-	if d.request().Kind == switcher.KindRollback {
-		kind = switcher.KindSwitch // rolling back what was rolled back is refused
-	}
-	if _, err := d.insist(ctx, kind, 0, "returned by "+d.reason(), onOld); err != nil {
-		return fmt.Errorf("returning the traffic: %w", err)
-	}
-	return nil
 }
