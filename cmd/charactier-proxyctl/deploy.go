@@ -177,12 +177,13 @@ func (e *env) runDeploy(ctx context.Context, w *works, asJSON bool, do func(cont
 	if err != nil {
 		return e.deployFailed(ctx, deploy.Result{}, err, asJSON)
 	}
-	w.onClose(p.Close)
-	ctx, stop := e.untilSignal(ctx, w)
+	signalled, stop := e.untilSignal(ctx, w)
 	defer stop()
-	result, err := do(ctx, p)
+	result, err := do(signalled, p)
 	w.view.end()
-	w.tellOutside(e, result, err)
+	_ = p.Close() // all is on disk
+	// The webhook comes last: it may take its time, and the operator has none.
+	defer w.tellOutside(e, result, err)
 	if err != nil {
 		return e.deployFailed(ctx, result, err, asJSON)
 	}
