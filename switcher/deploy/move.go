@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,7 +48,7 @@ func (d *deploy) moveNow(ctx context.Context) error {
 		return err
 	}
 	// A deploy that was returned, stuck and resumed is not returned any more.
-	d.facts().Switched, d.facts().Returned = rec.ID, false
+	d.facts().Switched, d.facts().Returned = cmp.Or(rec.ID, "not told"), false
 	d.say("switch", "", "traffic moved in %s: %s", rec.Swap.Round(time.Microsecond), d.places())
 	return nil
 }

@@ -31,7 +31,7 @@ type Request struct {
 type facts struct {
 	Origin Origin           `json:"origin,omitzero"`
 	Places map[string]place `json:"places,omitempty"` // by service
-	// Switched is the ID of the daemon's switch.
+	// Switched is the ID of the daemon's switch, or that it was not told.
 	Switched string `json:"switched,omitempty"`
 	// Returned says that the daemon returned the traffic by itself.
 	Returned bool `json:"returned,omitempty"`
