@@ -147,3 +147,24 @@ func TestTheHistoryBringsBackBadReleases(t *testing.T) {
 		t.Errorf("bad: %+v", bad)
 	}
 }
+
+// A cold rollback that did not prove itself is undone within its reservation.
+func TestARollbackThatIsUndoneTakesItsMarkBack(t *testing.T) {
+	_, s, _ := releaseWorld(t)
+	mustSwitch(t, s, to(Green, "backend"))
+	res, err := s.Reserve(t.Context(), KindRollback, Request{Actor: root}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rolledBack(t, s, Request{Actor: root, Services: []string{"backend"}, Within: res.ID})
+	if bad := badReleases(s, "backend"); bad != "r2" {
+		t.Errorf("bad after the rollback: %q", bad)
+	}
+	undo := to(Green, "backend")
+	undo.Within = res.ID
+	mustSwitch(t, s, undo)
+	if bad := badReleases(s, "backend"); bad != "" {
+		t.Errorf("bad although it has the traffic again, or was never proven: %q", bad)
+	}
+	res.Lose("the test ended")
+}

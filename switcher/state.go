@@ -104,10 +104,11 @@ func (s State) move(moves []Move, r Record, generation uint64, at time.Time) {
 const maxBad = 20
 
 // judged are the bad releases after a rollback: what was left is one, unless
-// that was a change of mind, and what was gone back to by force is none.
+// that was a change of mind, and what was gone back to is none, by force or
+// because what was rolled back to did not prove itself.
 func (s ServiceState) judged(m Move, leftIsBad bool, r Record, at time.Time) []BadRelease {
 	bad := slices.DeleteFunc(slices.Clone(s.BadReleases), func(b BadRelease) bool {
-		return b.Release == m.FromRelease || r.Forced && b.Release == m.ToRelease
+		return b.Release == m.FromRelease || b.Release == m.ToRelease
 	})
 	if leftIsBad && m.FromRelease != "" && m.FromRelease != m.ToRelease {
 		bad = append([]BadRelease{{Release: m.FromRelease, Since: at, Reason: r.Reason}}, bad...)
