@@ -82,7 +82,7 @@ func (m *machine) endBake(t *rapid.T) {
 				t.Fatal(err)
 			}
 			m.switches++
-			m.model.apply(moves, m.switches, true, false, "")
+			m.model.apply(moves, m.switches, true, "")
 			return
 		}
 		wantIs(t, err, ErrUnhealthy)

@@ -24,11 +24,11 @@ type modelService struct {
 // release is what a slot runs in the model, which changes nothing of it.
 func release(service string, slot Slot) string { return service + "-" + string(slot) + " " }
 
-func (m model) apply(moves map[string]Slot, n int, rollback, force bool, bake string) {
+func (m model) apply(moves map[string]Slot, n int, rollback bool, bake string) {
 	for name, to := range moves {
 		was := m[name]
 		now := modelService{to, was.active, n, rollback && !was.rolledBack, was.held, was.bad, bake}
-		if rollback && force {
+		if rollback {
 			now.bad = strings.ReplaceAll(now.bad, release(name, to), "")
 		}
 		if now.rolledBack {
@@ -140,7 +140,7 @@ func (m *machine) expect(t *rapid.T, moves map[string]Slot, r Request, rollback 
 		if r.Bake != nil && !rollback {
 			bake = rec.ID
 		}
-		m.model.apply(moves, m.switches, rollback, force, bake)
+		m.model.apply(moves, m.switches, rollback, bake)
 	}
 }
 
@@ -209,7 +209,7 @@ func (m *machine) crash(t *rapid.T) {
 	active, _ := m.s.Routing()
 	if first := m.config[0]; done || active[first] == moves[first] {
 		m.switches++
-		m.model.apply(moves, m.switches, false, true, "")
+		m.model.apply(moves, m.switches, false, "")
 	}
 }
 
