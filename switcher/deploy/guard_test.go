@@ -259,3 +259,38 @@ func TestAServiceThatTheConfigurationLostIsNotForgotten(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestTrafficThatMovedAlreadyIsNotMovedAway(t *testing.T) {
+	for name, meanwhile := range map[string]func(w *world, effect func()){
+		"by a daemon that ended over it and was away for long": func(_ *world, effect func()) { effect() },
+		"by somebody whom a daemon that restarted let in":      func(w *world, _ func()) { w.moveAll(green) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			moved, away := false, false
+			w.fault = func(_ int, call string, effect func()) error {
+				switch {
+				case call == "move" && !moved:
+					meanwhile(w, effect)
+					moved, away = true, true
+					w.lose()
+					return errBroken
+				case call == "reserve":
+					away = false
+				case away && call == "view":
+					return errBroken
+				}
+				return nil
+			}
+			r := request()
+			r.Bake = 0 // which would notice it later
+			_, err := w.deploy(t.Context(), r)
+			if err == nil && w.active["backend"] != green {
+				t.Errorf("the deploy is done, and the traffic is on %s", w.active["backend"])
+			}
+			if err := w.check(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
