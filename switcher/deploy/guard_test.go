@@ -294,3 +294,22 @@ func TestTrafficThatMovedAlreadyIsNotMovedAway(t *testing.T) {
 		})
 	}
 }
+
+func TestTrafficIsReturnedThoughSystemdSaysNothing(t *testing.T) {
+	w := newWorld(t)
+	r := request()
+	r.Confirm = true
+	w.fault = func(_ int, call string, _ func()) error {
+		if call == "running" && w.active["backend"] == green {
+			return errBroken
+		}
+		return nil
+	}
+	_, err, _ := w.run(func(p *Pipeline) (Result, error) {
+		p.opts.Confirm = func(context.Context, string) (bool, error) { return false, nil }
+		return p.Run(t.Context(), r)
+	})
+	if !errors.Is(err, ErrReturned) || w.active["backend"] != blue {
+		t.Errorf("deploy = %v with the traffic on %s, want it returned", err, w.active["backend"])
+	}
+}

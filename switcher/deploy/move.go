@@ -357,7 +357,8 @@ func (d *deploy) wakeOld(ctx context.Context) error {
 		}
 		running, err := d.opts.Units.Running(ctx, unit)
 		if err != nil || running {
-			return err
+			// Where systemd does not say, the daemon finds out whether the slot answers.
+			return nil
 		}
 		if err := d.opts.Units.Start(ctx, unit); err != nil {
 			return fmt.Errorf("%w: starting %s: %w", ErrUnhealthy, unit, err)
