@@ -3,9 +3,14 @@ package deploy
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"charactier-proxy/switcher"
 )
@@ -312,4 +317,26 @@ func TestTrafficIsReturnedThoughSystemdSaysNothing(t *testing.T) {
 	if !errors.Is(err, ErrReturned) || w.active["backend"] != blue {
 		t.Errorf("deploy = %v with the traffic on %s, want it returned", err, w.active["backend"])
 	}
+}
+
+func TestWhoLooksWhetherADeployRunsKeepsNoneOut(t *testing.T) {
+	w := newWorld(t)
+	if err := w.pipeline().Close(); err != nil { // so that there is a lock to look at
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		looker, err := os.Open(filepath.Join(w.root, "deploys", "lock"))
+		if err == nil {
+			err = unix.Flock(int(looker.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(lookTime/2, func() { looker.Close() })
+		p, err := Open(Options{Root: w.root})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Close()
+	})
 }
