@@ -57,6 +57,9 @@ func (e *env) openWorks(ctx context.Context, f *deployFlags) (_ *works, err erro
 	w.store, err = deploy.OpenStore(deploy.StoreOptions{
 		Root: w.config.Deploy.Root, Repository: w.config.Deploy.Repository, Run: deployUnits{w.units}.build,
 		Progress: func(line string) {
+			if strings.Contains(line, "%") && !strings.Contains(line, "100%") {
+				return // git counts in dozens of lines
+			}
 			w.view.report(deploy.Report{Time: e.now(), Step: "fetch", State: deploy.StateLine, Text: line})
 		},
 	})
