@@ -86,6 +86,23 @@ func TestADeployAsJSONIsOneObjectInEachLine(t *testing.T) {
 	}
 }
 
+// A question ends the drawing, and the deploy goes on after its answer.
+func TestWhatComesAfterAQuestionIsToldInLines(t *testing.T) {
+	var stderr bytes.Buffer
+	e := &env{stdout: &bytes.Buffer{}, stderr: &stderr, now: time.Now, errTerminal: true, width: func() int { return 80 }}
+	v := e.newDeployView(&deployFlags{})
+	v.report(deploy.Report{Time: e.now(), Step: "confirm", State: deploy.StateDoing})
+	v.end()
+	drawn := stderr.Len()
+	v.report(deploy.Report{Time: e.now(), Step: "enable", State: deploy.StateDone, Took: 12 * time.Millisecond})
+	v.notef("%s: stopping", os.Interrupt)
+	v.end()
+	want := "enable: done in 12 ms\ncharactier-proxyctl: interrupt: stopping\n"
+	if got := stderr.String()[drawn:]; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestTheScreenShowsEveryStepOnce(t *testing.T) {
 	var stderr bytes.Buffer
 	at := time.Now()
