@@ -15,6 +15,7 @@ import (
 	"charactier-proxy/switcher"
 	"charactier-proxy/switcher/control"
 	"charactier-proxy/switcher/deploy"
+	"charactier-proxy/systemd"
 )
 
 // deployReports are those of a deploy that fails at its gate.
@@ -100,6 +101,16 @@ func TestWhatComesAfterAQuestionIsToldInLines(t *testing.T) {
 	want := "enable: done in 12 ms\ncharactier-proxyctl: interrupt: stopping\n"
 	if got := stderr.String()[drawn:]; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestOnlyAUnitsEndIsTakenForOne(t *testing.T) {
+	ended := &systemd.UnitError{Unit: "a.service", Doing: systemd.Running}
+	if err := exitOf(ended); !errors.Is(err, ended) {
+		t.Errorf("the end of a unit is told as %v", err)
+	}
+	if err := exitOf(systemd.ErrDisconnected); err != nil {
+		t.Errorf("a lost connection is told as the end of a unit: %v", err)
 	}
 }
 
