@@ -448,7 +448,11 @@ func TestEachCheckHasAPlanting(t *testing.T) {
 // What looks like a fault and is none.
 func TestWhatIsAllRightIsLeftAlone(t *testing.T) {
 	for name, change := range map[string]func(*Facts){
-		"a first start":                             func(f *Facts) { f.Daemon.Status.State.Note = "first start: backend is on blue" },
+		"a first start": func(f *Facts) { f.Daemon.Status.State.Note = "first start: backend is on blue" },
+		"a standby that somebody is about to use": func(f *Facts) {
+			start(green(f))
+			f.Services[0].Config.Warm, green(f).Unit.Since = time.Minute, f.Now.Add(-6*time.Minute) // reconcile leaves it alone too
+		},
 		"a standby that is warm":                    func(f *Facts) { start(green(f)); f.Services[0].Since = f.Now.Add(-5 * time.Minute) },
 		"a standby that reconcile is about to stop": func(f *Facts) { start(green(f)); f.Services[0].Since = f.Now.Add(-11 * time.Minute) },
 		"a standby that was just started":           func(f *Facts) { start(green(f)); green(f).Unit.Since = f.Now.Add(-time.Minute) },

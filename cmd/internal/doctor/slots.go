@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"charactier-proxy/cmd/internal/reconcile"
 )
 
 func slotChecks() []Check {
@@ -190,11 +192,7 @@ func checkWarm(f *Facts, svc *Service, s *Slot) []Finding {
 	if s.Active || !s.Unit.Exists() || s.Unit.Active != "active" || f.Daemon.Status.Reservation != nil {
 		return nil
 	}
-	from := svc.Since
-	if s.Unit.Since.After(from) {
-		from = s.Unit.Since
-	}
-	over := f.Now.Sub(from) - svc.Config.Warm
+	over := reconcile.Overdue(f.Now, svc.Since, s.Unit.Since, svc.Config.Warm)
 	if over < warmSlack {
 		return nil
 	}

@@ -139,19 +139,18 @@ func (r *Reconciler) start(ctx context.Context, s Service, state systemd.UnitSta
 // somebody who is about to use it.
 const leastWarm = 10 * time.Minute
 
-// overdue is for how long the standby has run longer than its warm time;
-// negative if it has not.
-func (r *Reconciler) overdue(s Service, state systemd.UnitState) time.Duration {
-	from, warm := s.Since, s.Warm
-	if state.ActiveSince.After(from) {
-		from, warm = state.ActiveSince, max(warm, leastWarm)
+// Overdue is for how long a standby has run longer than its warm time; negative
+// if it has not. It became standby at since, and its unit runs since started.
+func Overdue(now, since, started time.Time, warm time.Duration) time.Duration {
+	if started.After(since) {
+		since, warm = started, max(warm, leastWarm)
 	}
-	return r.Now().Sub(from) - warm
+	return now.Sub(since) - warm
 }
 
 // stop ends a standby that nobody needs any more.
 func (r *Reconciler) stop(ctx context.Context, s Service, state systemd.UnitState) error {
-	if state.ActiveState != "active" || s.Warm < 0 || s.Busy() || r.overdue(s, state) < 0 {
+	if state.ActiveState != "active" || s.Warm < 0 || s.Busy() || Overdue(r.Now(), s.Since, state.ActiveSince, s.Warm) < 0 {
 		return nil
 	}
 	now, err := r.Look(ctx, s.Name)
