@@ -42,9 +42,14 @@ func serviceView(s control.ServiceStatus) deploy.ServiceView {
 
 // Reserve keeps others from moving traffic.
 func (d deployDaemon) Reserve(ctx context.Context, kind switcher.Kind, services []string, reason string) (deploy.Lease, error) {
-	// It lasts as long as the deploy, which must be able to undo after ctx.
-	r, err := d.client.Reserve(context.WithoutCancel(ctx), control.ReserveRequest{Kind: kind, Services: services, Reason: reason})
+	// It lasts as long as the deploy, which must be able to undo after ctx. That
+	// ends the asking only.
+	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	asking := context.AfterFunc(ctx, func() { end(context.Cause(ctx)) })
+	r, err := d.client.Reserve(life, control.ReserveRequest{Kind: kind, Services: services, Reason: reason})
+	asking()
 	if err != nil {
+		end(nil)
 		return nil, err
 	}
 	return deployLease{r, d.client}, nil

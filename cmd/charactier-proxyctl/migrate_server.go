@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"charactier-proxy/cmd/internal/nginx"
@@ -91,7 +92,9 @@ func (s *nginxServer) tell(ctx context.Context) error {
 	if !s.unit {
 		return s.Program.Reload(ctx)
 	}
-	out, err := exec.CommandContext(ctx, "systemctl", "reload", nginxUnit).CombinedOutput()
+	cmd := exec.CommandContext(ctx, "systemctl", "reload", nginxUnit)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // as nginx itself is run
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("systemctl reload %s: %w: %s", nginxUnit, err, out)
 	}

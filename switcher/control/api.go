@@ -1,6 +1,7 @@
 package control
 
 import (
+	"net/http"
 	"time"
 
 	"charactier-proxy/switcher"
@@ -41,6 +42,11 @@ var (
 	RouteReserveStep = Route{"POST", "/v1/reserve/step", Admin} // ReserveStep -> nothing
 	RouteReserveEnd  = Route{"POST", "/v1/reserve/end", Admin}  // ReserveEnd -> switcher.Record
 )
+
+// brief reports whether the answer needs no work.
+func (r Route) brief() bool {
+	return r.Method == http.MethodGet || r == RouteAbort || r == RouteReserveStep
+}
 
 // Routes lists all of them, in the order above.
 func Routes() []Route {

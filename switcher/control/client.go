@@ -29,8 +29,8 @@ const (
 	// maxAnswer bounds what the client keeps of one answer.
 	maxAnswer = 64 << 20
 	// answerTime bounds the wait for an answer that needs no work, so that a
-	// daemon that hangs does not hang its watchers. Operations take as long as
-	// they take.
+	// daemon that hangs, or whose socket systemd holds while it cannot start, does
+	// not hang its watchers. Operations take as long as they take.
 	answerTime = 10 * time.Second
 )
 
@@ -143,7 +143,7 @@ func operate(ctx context.Context, c *Client, route Route, request any) (switcher
 // daemon and let be.
 func fetch[T any](ctx context.Context, c *Client, route Route, query url.Values, request any) (T, error) {
 	var answer T
-	if route.Method == http.MethodGet {
+	if route.brief() {
 		patience := cmp.Or(c.answerTime, answerTime)
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, patience, c.silent(patience))

@@ -116,19 +116,20 @@ func TestClientIsToldOfADaemonOfAnotherVersion(t *testing.T) {
 	}
 }
 
-// A daemon that hangs must not hang those who watch it.
+// A daemon that hangs must not hang those who watch it, nor those who undo what
+// they did without it.
 func TestDaemonThatSaysNothingIsGivenUp(t *testing.T) {
-	path := filepath.Join(publicDir(t), "s")
-	ln, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
+	path := silentSocket(t)
 	c := control.Client{Socket: path}
 	c.SetAnswerTime(20 * time.Millisecond)
-	_, err = c.Status(t.Context())
 	want := "the daemon is not reachable: nothing came from " + path + " for 20ms"
-	if !errors.Is(err, control.ErrUnreachable) || !strings.Contains(err.Error(), want) {
-		t.Errorf("got %v, want %q", err, want)
+	for name, call := range map[string]func() error{
+		"status":  func() error { _, err := c.Status(t.Context()); return err },
+		"abort":   func() error { _, err := c.Abort(t.Context(), control.AbortRequest{}); return err },
+		"reserve": func() error { _, err := c.Reserve(t.Context(), control.ReserveRequest{}); return err },
+	} {
+		if err := call(); !errors.Is(err, control.ErrUnreachable) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", name, err, want)
+		}
 	}
 }

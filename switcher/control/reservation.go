@@ -2,10 +2,12 @@ package control
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"sync"
+	"time"
 
 	"charactier-proxy/switcher"
 )
@@ -28,26 +30,34 @@ type Reservation struct {
 // word, which the history then says, with ctx, [Reservation.Close], this process
 // or the daemon.
 func (c *Client) Reserve(ctx context.Context, r ReserveRequest) (*Reservation, error) {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
+	patience := cmp.Or(c.answerTime, answerTime)
+	late := time.AfterFunc(patience, func() { cancel(c.silent(patience)) })
 	resp, err := c.send(ctx, RouteReserve, nil, r)
 	if err != nil {
-		cancel()
+		late.Stop()
+		cancel(nil)
 		return nil, err
 	}
 	lines := bufio.NewScanner(resp.Body)
 	res := &Reservation{client: c, asked: make(chan string, 1), lost: make(chan struct{})}
-	if !lines.Scan() || json.Unmarshal(lines.Bytes(), res) != nil || res.ID == "" {
-		cancel()
+	begun := lines.Scan() && json.Unmarshal(lines.Bytes(), res) == nil && res.ID != ""
+	if !late.Stop() || !begun {
+		err := fmt.Errorf("%w: it ended the reservation as it began", ErrUnreachable)
+		if ctx.Err() != nil {
+			err = c.unreachable(ctx, nil)
+		}
+		cancel(nil)
 		resp.Body.Close()
-		return nil, fmt.Errorf("%w: it ended the reservation as it began", ErrUnreachable)
+		return nil, err
 	}
 	res.leave = sync.OnceFunc(func() {
-		cancel()
+		cancel(nil)
 		<-res.lost
 	})
 	go func() {
 		defer close(res.lost)
-		defer cancel()
+		defer cancel(nil)
 		defer resp.Body.Close()
 		res.listen(lines)
 	}()

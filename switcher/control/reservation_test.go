@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -180,4 +182,27 @@ func TestHeartbeatsAreNotHeard(t *testing.T) {
 	}
 	r.Close()
 	<-left
+}
+
+func TestAReservationWhoseDaemonFallsSilentIsGivenUp(t *testing.T) {
+	w := serve(t, reserving(make(chan struct{}, 1), nil))
+	r := reserve(t, w)
+	w.client.SetAnswerTime(20 * time.Millisecond)
+	w.client.Socket = silentSocket(t)
+	if err := r.Step(t.Context(), "gate", "", ""); !errors.Is(err, control.ErrUnreachable) {
+		t.Errorf("a step gives %v, want the daemon not reachable", err)
+	}
+}
+
+// silentSocket takes connections, as systemd does for a daemon that cannot
+// start, and answers nothing.
+func silentSocket(t *testing.T) (path string) {
+	t.Helper()
+	path = filepath.Join(publicDir(t), "s")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	return path
 }

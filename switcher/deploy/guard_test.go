@@ -3,9 +3,14 @@ package deploy
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"charactier-proxy/switcher"
 )
@@ -258,4 +263,80 @@ func TestAServiceThatTheConfigurationLostIsNotForgotten(t *testing.T) {
 	if err := w.checkSettled(links, ran); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestTrafficThatMovedAlreadyIsNotMovedAway(t *testing.T) {
+	for name, meanwhile := range map[string]func(w *world, effect func()){
+		"by a daemon that ended over it and was away for long": func(_ *world, effect func()) { effect() },
+		"by somebody whom a daemon that restarted let in":      func(w *world, _ func()) { w.moveAll(green) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			moved, away := false, false
+			w.fault = func(_ int, call string, effect func()) error {
+				switch {
+				case call == "move" && !moved:
+					meanwhile(w, effect)
+					moved, away = true, true
+					w.lose()
+					return errBroken
+				case call == "reserve":
+					away = false
+				case away && call == "view":
+					return errBroken
+				}
+				return nil
+			}
+			r := request()
+			r.Bake = 0 // which would notice it later
+			_, err := w.deploy(t.Context(), r)
+			if err == nil && w.active["backend"] != green {
+				t.Errorf("the deploy is done, and the traffic is on %s", w.active["backend"])
+			}
+			if err := w.check(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestTrafficIsReturnedThoughSystemdSaysNothing(t *testing.T) {
+	w := newWorld(t)
+	r := request()
+	r.Confirm = true
+	w.fault = func(_ int, call string, _ func()) error {
+		if call == "running" && w.active["backend"] == green {
+			return errBroken
+		}
+		return nil
+	}
+	_, err, _ := w.run(func(p *Pipeline) (Result, error) {
+		p.opts.Confirm = func(context.Context, string) (bool, error) { return false, nil }
+		return p.Run(t.Context(), r)
+	})
+	if !errors.Is(err, ErrReturned) || w.active["backend"] != blue {
+		t.Errorf("deploy = %v with the traffic on %s, want it returned", err, w.active["backend"])
+	}
+}
+
+func TestWhoLooksWhetherADeployRunsKeepsNoneOut(t *testing.T) {
+	w := newWorld(t)
+	if err := w.pipeline().Close(); err != nil { // so that there is a lock to look at
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		looker, err := os.Open(filepath.Join(w.root, "deploys", "lock"))
+		if err == nil {
+			err = unix.Flock(int(looker.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(lookTime/2, func() { looker.Close() })
+		p, err := Open(Options{Root: w.root})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Close()
+	})
 }

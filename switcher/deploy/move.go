@@ -57,7 +57,7 @@ func (d *deploy) moveNow(ctx context.Context) error {
 // answer that was lost says nothing, and where traffic is says all.
 func (d *deploy) insist(ctx context.Context, kind switcher.Kind, bake time.Duration, reason string, want whereabouts) (switcher.Record, error) {
 	for again := false; ; again = true {
-		rec, err := d.ask(ctx, kind, bake, reason)
+		rec, err := d.ask(ctx, kind, bake, reason, want)
 		if err == nil {
 			return rec, nil
 		}
@@ -67,9 +67,18 @@ func (d *deploy) insist(ctx context.Context, kind switcher.Kind, bake time.Durat
 	}
 }
 
-// ask has the daemon move the services.
-func (d *deploy) ask(ctx context.Context, kind switcher.Kind, bake time.Duration, reason string) (rec switcher.Record, err error) {
+// ask has the daemon move the services, unless they are where they are wanted:
+// while a reservation was lost they may have been moved, and asked to move them
+// the daemon would move them away again.
+func (d *deploy) ask(ctx context.Context, kind switcher.Kind, bake time.Duration, reason string, want whereabouts) (rec switcher.Record, err error) {
 	err = d.lease.with(ctx, func(l Lease) error {
+		v, err := d.view(ctx)
+		if err != nil {
+			return err
+		}
+		if at, err := d.whereIs(v); err != nil || at == want {
+			return err
+		}
 		rec, err = l.Move(ctx, kind, d.request().Services, bake, reason)
 		return err
 	})
@@ -348,7 +357,8 @@ func (d *deploy) wakeOld(ctx context.Context) error {
 		}
 		running, err := d.opts.Units.Running(ctx, unit)
 		if err != nil || running {
-			return err
+			// Where systemd does not say, the daemon finds out whether the slot answers.
+			return nil
 		}
 		if err := d.opts.Units.Start(ctx, unit); err != nil {
 			return fmt.Errorf("%w: starting %s: %w", ErrUnhealthy, unit, err)

@@ -62,7 +62,7 @@ func Open(o Options) (*Pipeline, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the lock of deploys: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := takeLock(f); err != nil {
 		holder, _ := os.ReadFile(f.Name()) // for the message only
 		return nil, errors.Join(fmt.Errorf("%w: a deploy%s", switcher.ErrBusy, holder), f.Close())
 	}
@@ -71,7 +71,20 @@ func Open(o Options) (*Pipeline, error) {
 	return p, nil
 }
 
-// Running says whether a command has the lock below root.
+// lookTime is how long a lock may be taken by those who only look whether it is.
+const lookTime = 100 * time.Millisecond
+
+func takeLock(f *os.File) error {
+	for deadline := time.Now().Add(lookTime); ; time.Sleep(lookTime / 20) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
+// Running says whether a command has the lock below root. To find out it has it
+// for a moment itself, with others who look.
 func Running(root string) bool {
 	f, err := os.Open(filepath.Join((&Pipeline{opts: Options{Root: root}}).deploys(), "lock"))
 	if err != nil {

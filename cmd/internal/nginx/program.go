@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -85,6 +86,8 @@ func (p Program) run(ctx context.Context, args ...string) (stdout []byte, err er
 	ctx, cancel := context.WithTimeout(ctx, programTime)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, p.Path, p.args(args...)...)
+	// Ctrl-C is for the caller to hear, who may be putting something back.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var out, problems bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &problems
 	err = cmd.Run()
