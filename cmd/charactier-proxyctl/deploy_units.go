@@ -48,8 +48,18 @@ func (u deployUnits) Running(ctx context.Context, unit string) (bool, error) {
 	return s.Runs(), nil
 }
 
+// Exited is nil where systemd stops telling: a bus that restarts is no unit that
+// ends.
 func (u deployUnits) Exited(ctx context.Context, unit string) error {
-	return withOutput(u.AwaitExit(ctx, unit))
+	return exitOf(u.AwaitExit(ctx, unit))
+}
+
+func exitOf(err error) error {
+	var ended *systemd.UnitError
+	if !errors.As(err, &ended) {
+		return nil
+	}
+	return withOutput(err)
 }
 
 func (u deployUnits) Enable(ctx context.Context, enabled, disabled []string) error {

@@ -128,7 +128,8 @@ type deployScreen struct {
 	output []string
 	above  []string // to be printed for good before the next drawing
 	drawn  int
-	ended  bool
+	ended  bool // no more drawings are wanted
+	last   bool // and the last one is there: what comes now is told in lines below
 
 	stop chan struct{}
 	beat sync.WaitGroup
@@ -147,6 +148,12 @@ type screenStep struct {
 func (v *deployScreen) report(r deploy.Report) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.last {
+		if text := reportText(v.e, r, v.verbose); text != "" {
+			fmt.Fprintln(v.e.stderr, text)
+		}
+		return
+	}
 	if r.State == deploy.StateLine {
 		v.addOutput(r)
 		return
@@ -205,6 +212,10 @@ func (v *deployScreen) addOutput(r deploy.Report) {
 func (v *deployScreen) notef(format string, args ...any) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.last {
+		v.e.notef(format, args...)
+		return
+	}
 	v.above = append(v.above, program+": "+fmt.Sprintf(format, args...))
 }
 
@@ -214,9 +225,9 @@ func (v *deployScreen) keepDrawing() {
 	for {
 		select {
 		case <-tick.C:
-			v.draw()
+			v.draw(false)
 		case <-v.stop:
-			v.draw()
+			v.draw(true)
 			return
 		}
 	}
@@ -235,9 +246,10 @@ func (v *deployScreen) end() {
 
 // draw writes over what it wrote last. Lines are cut, not wrapped, or the count
 // of what to write over would be wrong.
-func (v *deployScreen) draw() {
+func (v *deployScreen) draw(last bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.last = last
 	var b strings.Builder
 	if v.drawn > 0 {
 		fmt.Fprintf(&b, "\x1b[%dA\r\x1b[J", v.drawn)

@@ -15,6 +15,7 @@ import (
 	"charactier-proxy/switcher"
 	"charactier-proxy/switcher/control"
 	"charactier-proxy/switcher/deploy"
+	"charactier-proxy/systemd"
 )
 
 // deployReports are those of a deploy that fails at its gate.
@@ -83,6 +84,33 @@ func TestADeployAsJSONIsOneObjectInEachLine(t *testing.T) {
 		if err := json.Unmarshal([]byte(line), &r); err != nil || r.Step == "" {
 			t.Errorf("%s: %v", line, err)
 		}
+	}
+}
+
+// A question ends the drawing, and the deploy goes on after its answer.
+func TestWhatComesAfterAQuestionIsToldInLines(t *testing.T) {
+	var stderr bytes.Buffer
+	e := &env{stdout: &bytes.Buffer{}, stderr: &stderr, now: time.Now, errTerminal: true, width: func() int { return 80 }}
+	v := e.newDeployView(&deployFlags{})
+	v.report(deploy.Report{Time: e.now(), Step: "confirm", State: deploy.StateDoing})
+	v.end()
+	drawn := stderr.Len()
+	v.report(deploy.Report{Time: e.now(), Step: "enable", State: deploy.StateDone, Took: 12 * time.Millisecond})
+	v.notef("%s: stopping", os.Interrupt)
+	v.end()
+	want := "enable: done in 12 ms\ncharactier-proxyctl: interrupt: stopping\n"
+	if got := stderr.String()[drawn:]; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestOnlyAUnitsEndIsTakenForOne(t *testing.T) {
+	ended := &systemd.UnitError{Unit: "a.service", Doing: systemd.Running}
+	if err := exitOf(ended); !errors.Is(err, ended) {
+		t.Errorf("the end of a unit is told as %v", err)
+	}
+	if err := exitOf(systemd.ErrDisconnected); err != nil {
+		t.Errorf("a lost connection is told as the end of a unit: %v", err)
 	}
 }
 
