@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -180,7 +179,7 @@ func while(doing Doing, unit string, err error) error {
 // blame adds the journal of run, which mostly is e.State, and returns e.
 func (u *Units) blame(ctx context.Context, e *UnitError, run UnitState) error {
 	// Of a failure one may have to tell after everything else has ended.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	ctx, cancel := parting(ctx)
 	defer cancel()
 	// Who may not read the journal still learns the rest.
 	e.Journal, _ = u.Tail(ctx, run, journalLines)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
@@ -126,8 +127,10 @@ func (u *Units) watch(ctx context.Context, unit string) (rung chan struct{}, lea
 	return rung, func() {
 		u.bell.leave(path, rung)
 		if !u.direct {
+			ctx, cancel := parting(ctx)
+			defer cancel()
 			// A rule that stays costs a signal that nobody hears.
-			_ = u.signals.RemoveMatchSignalContext(context.WithoutCancel(ctx), rule...)
+			_ = u.signals.RemoveMatchSignalContext(ctx, rule...)
 		}
 	}, nil
 }
@@ -144,7 +147,20 @@ func (u *Units) hold(ctx context.Context, unit string) (release func()) {
 	if err := object.CallWithContext(ctx, unitInterface+".Ref", 0).Err; err != nil {
 		return func() {}
 	}
-	return func() { object.CallWithContext(context.WithoutCancel(ctx), unitInterface+".Unref", 0) }
+	return func() {
+		ctx, cancel := parting(ctx)
+		defer cancel()
+		object.CallWithContext(ctx, unitInterface+".Unref", 0)
+	}
+}
+
+// partingTime bounds what is said when all else is over: whoever ends, perhaps
+// with others waiting for it, is not kept by a bus that hangs.
+const partingTime = 5 * time.Second
+
+// parting is for that, whether ctx has ended or not.
+func parting(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), partingTime)
 }
 
 func unitPath(unit string) godbus.ObjectPath {

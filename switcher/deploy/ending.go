@@ -86,6 +86,10 @@ func (d *deploy) end(failure, err error) (Result, error) {
 	if werr := d.journal.write(entry{Phase: phaseEnd, Outcome: r.Outcome, Record: &rec, Error: rec.Error}); werr != nil {
 		d.warn("", werr)
 	}
+	// Here and not in a step, for those that fail again and again leave theirs too.
+	if err := forgetDeploys(d.deploys(), d.story.id); err != nil {
+		d.warn("", fmt.Errorf("removing the logs of old deploys: %w", err))
+	}
 	if errors.Is(err, errUnchanged) {
 		err = nil
 	}

@@ -254,11 +254,15 @@ func deployIDs(deploys string) ([]string, error) {
 	return ids, nil
 }
 
-// forgetDeploys removes the oldest ones beyond keepDeploys.
-func forgetDeploys(deploys string) error {
+// forgetDeploys removes the oldest ones beyond keepDeploys, but neither this one,
+// which a clock that was set back may have made the oldest, nor what is
+// unfinished.
+func forgetDeploys(deploys, this string) error {
 	ids, err := deployIDs(deploys)
-	for i := 0; err == nil && i < len(ids)-keepDeploys; i++ {
-		err = os.RemoveAll(filepath.Join(deploys, ids[i]))
+	for _, id := range ids[:max(0, len(ids)-keepDeploys)] {
+		if id != this && ended(filepath.Join(deploys, id, journalName)) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(deploys, id)))
+		}
 	}
 	return err
 }

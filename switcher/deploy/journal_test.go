@@ -1,8 +1,11 @@
 package deploy
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -89,4 +92,43 @@ func FuzzJournal(f *testing.F) {
 			t.Error("it has an end and was found unfinished")
 		}
 	})
+}
+
+func TestDeploysThatFailDoNotPileUp(t *testing.T) {
+	w := newWorld(t)
+	w.fault = func(_ int, call string, _ func()) error {
+		if call == "reserve" {
+			return errBroken
+		}
+		return nil
+	}
+	for range keepDeploys + 3 {
+		if _, err := w.deploy(t.Context(), request()); !errors.Is(err, errBroken) {
+			t.Fatal(err)
+		}
+	}
+	ids, err := deployIDs(filepath.Join(w.root, "deploys"))
+	if err != nil || len(ids) != keepDeploys {
+		t.Errorf("%d deploys are kept, want %d; %v", len(ids), keepDeploys, err)
+	}
+}
+
+func TestWhatIsUnfinishedIsNotForgotten(t *testing.T) {
+	deploys := t.TempDir()
+	for i := range keepDeploys + 3 {
+		j, err := createJournal(deploys, fmt.Sprintf("%03d", i), entry{Phase: phaseBegin, Request: &Request{}})
+		if err == nil && i > 0 {
+			err = j.write(entry{Phase: phaseEnd})
+		}
+		if err := errors.Join(err, j.close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := forgetDeploys(deploys, "001"); err != nil {
+		t.Fatal(err)
+	}
+	ids, err := deployIDs(deploys)
+	if err != nil || !slices.Equal(ids[:3], []string{"000", "001", "003"}) {
+		t.Errorf("left are %v, %v", ids, err)
+	}
 }

@@ -84,7 +84,7 @@ func (d *deploy) retireNow(ctx context.Context, s Service, p place) error {
 	return nil
 }
 
-// prune removes releases and journals that nobody needs.
+// prune removes releases that nobody needs.
 func (d *deploy) prune(context.Context) error {
 	inUse := []string{d.facts().Origin.Release}
 	for _, s := range d.opts.Services {
@@ -105,7 +105,7 @@ func (d *deploy) prune(context.Context) error {
 	for _, name := range removed {
 		d.say("prune", "", "removed release %s", name)
 	}
-	return errors.Join(err, forgetDeploys(d.deploys()))
+	return err
 }
 
 func (d *deploy) deploys() string { return (&Pipeline{opts: d.opts}).deploys() }
