@@ -20,7 +20,6 @@ import (
 
 	"charactier-proxy/cmd/internal/config"
 	"charactier-proxy/cmd/internal/paths"
-	"charactier-proxy/health"
 	"charactier-proxy/proxy"
 	"charactier-proxy/switcher"
 	"charactier-proxy/switcher/control"
@@ -377,25 +376,6 @@ func (d *daemon) configPath() string {
 
 func (d *daemon) publish(kind, level, text string) {
 	d.events.Publish(switcher.Event{Kind: kind, Level: level, Text: text})
-}
-
-func (d *daemon) connectFailed(service, slot string, err error) {
-	d.watches.connectFailed(service, slot, err)
-}
-
-// healthChanged is told of each change of a slot's health. One that is healthy
-// again may be another process, which does not know its role.
-func (d *daemon) healthChanged(p place, s health.Status) {
-	if s.State == health.Healthy {
-		d.roles.restarted(p)
-	}
-	level, logLevel, text := switcher.LevelInfo, zap.InfoLevel, p.String()+" is "+s.State.String()
-	if s.State == health.Unhealthy {
-		level, logLevel, text = switcher.LevelWarn, zap.WarnLevel, text+": "+errorText(s.Err)
-	}
-	d.events.Publish(switcher.Event{Kind: "health", Service: p.service, Slot: p.slot, Level: level, Text: text})
-	d.log.Log(logLevel, "health changed", zap.String("service", p.service), zap.String("slot", string(p.slot)),
-		zap.Stringer("state", s.State), zap.Error(s.Err))
 }
 
 // daemonActor is who acts when nobody asked.

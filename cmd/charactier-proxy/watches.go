@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"sync"
 
+	"go.uber.org/zap"
+
 	"charactier-proxy/health"
 	"charactier-proxy/switcher"
 )
@@ -112,4 +114,23 @@ func (w *watches) connectFailed(service, slot string, err error) {
 	if found := w.get(place{service, switcher.Slot(slot)}); found != nil {
 		found.Nudge(err)
 	}
+}
+
+func (d *daemon) connectFailed(service, slot string, err error) {
+	d.watches.connectFailed(service, slot, err)
+}
+
+// healthChanged is told of each change of a slot's health. One that is healthy
+// again may be another process, which does not know its role.
+func (d *daemon) healthChanged(p place, s health.Status) {
+	if s.State == health.Healthy {
+		d.roles.restarted(p)
+	}
+	level, logLevel, text := switcher.LevelInfo, zap.InfoLevel, p.String()+" is "+s.State.String()
+	if s.State == health.Unhealthy {
+		level, logLevel, text = switcher.LevelWarn, zap.WarnLevel, text+": "+errorText(s.Err)
+	}
+	d.events.Publish(switcher.Event{Kind: "health", Service: p.service, Slot: p.slot, Level: level, Text: text})
+	d.log.Log(logLevel, "health changed", zap.String("service", p.service), zap.String("slot", string(p.slot)),
+		zap.Stringer("state", s.State), zap.Error(s.Err))
 }

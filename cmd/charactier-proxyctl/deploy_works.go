@@ -109,7 +109,7 @@ func (w *works) options(e *env) deploy.Options {
 	d := w.config.Deploy
 	o := deploy.Options{
 		Root: d.Root, Services: w.config.DeployServices(), Keep: d.Keep, MinFree: uint64(d.MinFree),
-		Repository: d.Repository, Hooks: d.Hooks, HookTimeout: d.HookTimeout,
+		Repository: release.Shown(d.Repository), Hooks: d.Hooks, HookTimeout: d.HookTimeout,
 		Daemon: deployDaemon{e.client()}, Units: deployUnits{w.units},
 		Releases: w.store, Probe: w.probe, Actor: e.actor(),
 		Report: func(r deploy.Report) { w.view.report(r); w.log.write(r) },

@@ -531,3 +531,14 @@ func TestWithoutRootChecksAreSkippedAndSaySo(t *testing.T) {
 		}
 	}
 }
+
+func TestARepositorysCredentialsAreNotShown(t *testing.T) {
+	f := sound()
+	f.Config.Deploy.Repository = "https://ops:s3cret@git.example.org/app.git"
+	f.Deep, f.Repository.Err = true, errors.New("no answer within 10s")
+	for _, found := range checkRepository(f) {
+		if text := found.Text + found.Mend; strings.Contains(text, "s3cret") || !strings.Contains(text, "https://git.example.org/app.git") {
+			t.Errorf("told is %q", text)
+		}
+	}
+}

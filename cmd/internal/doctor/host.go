@@ -3,6 +3,8 @@ package doctor
 import (
 	"fmt"
 	"time"
+
+	"charactier-proxy/switcher/deploy/release"
 )
 
 func hostChecks() []Check {
@@ -116,9 +118,10 @@ func checkRepository(f *Facts) []Finding {
 	case d.Repository == "":
 		return skip("deploys are not set up (deploy.repository)")
 	case !f.Deep:
-		return one(Skipped, "charactier-proxyctl doctor --deep", "%s: asked only with --deep", d.Repository)
+		return one(Skipped, "charactier-proxyctl doctor --deep", "%s: asked only with --deep", release.Shown(d.Repository))
 	case f.Repository.Err != nil:
-		return one(Fail, fmt.Sprintf("sudo git ls-remote %s %s", d.Repository, d.Ref), "%s cannot be reached: %v", d.Repository, f.Repository.Err)
+		shown := release.Shown(d.Repository)
+		return one(Fail, fmt.Sprintf("sudo git ls-remote %s %s", shown, d.Ref), "%s cannot be reached: %v", shown, f.Repository.Err)
 	}
 	return nil
 }

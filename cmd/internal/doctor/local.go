@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"charactier-proxy/cmd/internal/nginx"
+	"charactier-proxy/switcher/deploy/release"
 )
 
 // Local is the machine that we are on.
@@ -99,24 +100,12 @@ func (Local) User(name string) error {
 	return err
 }
 
-// Repository asks for one reference, without ever asking for a password.
+// Repository asks for one reference as a deploy would, without ever asking for a
+// password.
 func (Local) Repository(ctx context.Context, repository, ref string) error {
-	ctx, cancel := context.WithTimeout(ctx, gitTime)
+	ctx, cancel := context.WithTimeoutCause(ctx, gitTime, fmt.Errorf("no answer within %v", gitTime))
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "git", "ls-remote", "--exit-code", "--", repository, ref)
-	cmd.Env = append(os.Environ(), "GIT_TERMINAL_PROMPT=0", "GIT_SSH_COMMAND=ssh -o BatchMode=yes -o ConnectTimeout=5")
-	cmd.WaitDelay = time.Second
-	out, err := cmd.CombinedOutput()
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return fmt.Errorf("no answer within %v", gitTime)
-	case errors.As(err, &exit) && exit.ExitCode() == 2:
-		return fmt.Errorf("it has no %s", ref)
-	}
-	return errors.Join(err, textError(strings.TrimSpace(firstLine(string(out)))))
+	return release.Reach(ctx, repository, ref)
 }
 
 // Gone reads it from /proc.
