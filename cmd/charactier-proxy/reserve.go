@@ -56,12 +56,12 @@ func (d *daemon) EndReservation(_ context.Context, r control.ReserveEnd, by swit
 	return d.switcher.EndReservation(r.ID, r.Record)
 }
 
-// mayUse refuses a reservation to everybody but the process that has it: its ID
-// is no secret. One that has ended is the switcher's to refuse.
+// mayUse refuses a reservation to everybody but the user who has it: its ID is
+// no secret. One that has ended is the switcher's to refuse.
 func (d *daemon) mayUse(id string, by switcher.Actor) error {
 	res := d.switcher.Reservation()
-	if id == "" || res == nil || res.ID != id || res.Actor.UID == by.UID && res.Actor.PID == by.PID {
+	if id == "" || res == nil || res.ID != id || res.Actor.UID == by.UID {
 		return nil
 	}
-	return fmt.Errorf("%w: the reservation %s belongs to %s, process %d", control.ErrForbidden, id, res.Actor, res.Actor.PID)
+	return fmt.Errorf("%w: the reservation %s belongs to %s", control.ErrForbidden, id, res.Actor)
 }

@@ -163,17 +163,13 @@ func TestAReservationIsOnlyOfUseToItsOwner(t *testing.T) {
 	w := plainWorld(t)
 	r := w.mustReserve()
 	mine := w.status().Reservation.Actor
-	for name, stranger := range map[string]switcher.Actor{
-		"another user":    {UID: mine.UID + 1, PID: mine.PID},
-		"another process": {UID: mine.UID, PID: mine.PID + 1},
-	} {
-		_, end := w.daemon.EndReservation(t.Context(), control.ReserveEnd{ID: r.ID, Record: switcher.Record{Outcome: switcher.Done}}, stranger)
-		_, move := w.daemon.Switch(t.Context(), control.SwitchRequest{Within: r.ID}, stranger)
-		step := w.daemon.StepReservation(t.Context(), control.ReserveStep{ID: r.ID, Step: "x"}, stranger)
-		for what, err := range map[string]error{"end": end, "switch": move, "step": step} {
-			if !errors.Is(err, control.ErrForbidden) {
-				t.Errorf("%s of %s: %v, want forbidden", what, name, err)
-			}
+	stranger := switcher.Actor{UID: mine.UID + 1, PID: mine.PID}
+	_, end := w.daemon.EndReservation(t.Context(), control.ReserveEnd{ID: r.ID, Record: switcher.Record{Outcome: switcher.Done}}, stranger)
+	_, move := w.daemon.Switch(t.Context(), control.SwitchRequest{Within: r.ID}, stranger)
+	step := w.daemon.StepReservation(t.Context(), control.ReserveStep{ID: r.ID, Step: "x"}, stranger)
+	for what, err := range map[string]error{"end": end, "switch": move, "step": step} {
+		if !errors.Is(err, control.ErrForbidden) {
+			t.Errorf("%s by another user: %v, want forbidden", what, err)
 		}
 	}
 	if _, err := r.End(t.Context(), switcher.Record{Outcome: switcher.Done}); err != nil {

@@ -55,7 +55,7 @@ var (
 		}
 		return nil
 	})
-	smokeLine = textRule(`"PATH STATUS" or "PATH STATUS TEXT", such as "/api/v1/models 200 claude"`, func(s string) error {
+	smokeLine = textRule(`"PATH STATUS" or "PATH STATUS TEXT", such as "/api/v1/models 200 ready"`, func(s string) error {
 		path, rest, _ := strings.Cut(s, " ")
 		status, _, _ := strings.Cut(rest, " ")
 		if err := healthPath.check(path); err != nil {

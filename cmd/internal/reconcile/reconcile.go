@@ -161,7 +161,7 @@ func (r *Reconciler) stop(ctx context.Context, s Service, state systemd.UnitStat
 		return nil // it is about to be used, or was just switched to
 	}
 	if err := r.Units.Stop(ctx, s.Standby.Unit); err != nil {
-		return err
+		return errors.Join(err, r.regret(ctx, s)) // it may be stopping all the same
 	}
 	r.sayf("stopped %s: %s is the standby of %s, and its warm time of %v is over", s.Standby.Unit, s.Standby.Name, s.Name, s.Warm)
 	return r.regret(ctx, s)
