@@ -170,9 +170,15 @@ func (r *Reconciler) stop(ctx context.Context, s Service, state systemd.UnitStat
 // Busy says that the standby may be needed the next moment.
 func (s Service) Busy() bool { return s.Standby.Busy || s.Baking }
 
+// regretTime is how long that may take beyond the time for all else, which a
+// unit that does not want to stop may have used up.
+const regretTime = 15 * time.Second
+
 // regret starts a unit again that became the active slot's while it was being
 // stopped.
 func (r *Reconciler) regret(ctx context.Context, s Service) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), regretTime)
+	defer cancel()
 	now, err := r.Look(ctx, s.Name)
 	if err != nil || now.Active.Name != s.Standby.Name {
 		return err

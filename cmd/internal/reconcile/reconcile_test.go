@@ -179,6 +179,40 @@ func TestASwitchThatSlipsInIsGivenItsUnitBack(t *testing.T) {
 	}
 }
 
+// slowUnits stop so slowly that the time for the whole run is over.
+type slowUnits struct {
+	*fakeUnits
+	over context.CancelFunc
+}
+
+func (u slowUnits) Stop(ctx context.Context, unit string) error {
+	err := u.fakeUnits.Stop(ctx, unit)
+	u.over()
+	return errors.Join(err, ctx.Err())
+}
+
+func (u slowUnits) Start(ctx context.Context, unit string) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return u.fakeUnits.Start(ctx, unit)
+}
+
+func TestASwitchThatSlipsInIsGivenItsUnitBackThoughTheTimeIsOver(t *testing.T) {
+	w := newWorld()
+	switched := w.service
+	switched.Active, switched.Standby = w.service.Standby, w.service.Active
+	w.units.onStop = func(string) { w.later = &switched }
+	ctx, cancel := context.WithCancel(t.Context())
+	w.r.Units = slowUnits{w.units, cancel}
+	if err := w.r.Run(ctx, []Service{w.service}); !errors.Is(err, context.Canceled) {
+		t.Errorf("the error is %v", err)
+	}
+	if !slices.Contains(w.units.did, "start b.service") {
+		t.Errorf("the active slot's unit was left stopped: %v", w.units.did)
+	}
+}
+
 func TestTheActiveSlotIsStartedUnlessItFails(t *testing.T) {
 	for name, c := range map[string]struct {
 		state func(*systemd.UnitState)
