@@ -186,7 +186,10 @@ func (e *env) untilSignal(ctx context.Context, w *works) (context.Context, func(
 	ctx, cancel := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	signal.Ignore(syscall.SIGPIPE)
+	// Taken and not looked at, rather than ignored, which hooks and git would
+	// inherit.
+	pipes := make(chan os.Signal, 1)
+	signal.Notify(pipes, syscall.SIGPIPE)
 	done := make(chan struct{})
 	go func() {
 		for {
@@ -201,7 +204,7 @@ func (e *env) untilSignal(ctx context.Context, w *works) (context.Context, func(
 	}()
 	return ctx, func() {
 		signal.Stop(signals)
-		signal.Reset(syscall.SIGPIPE)
+		signal.Stop(pipes)
 		close(done)
 		cancel(nil)
 	}

@@ -55,10 +55,13 @@ type journal struct {
 // createJournal makes a new deploy's directory and its first line.
 func createJournal(deploys, id string, first entry) (*journal, error) {
 	dir := filepath.Join(deploys, id)
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	if err := errors.Join(os.Mkdir(dir, 0o755), os.Chmod(dir, 0o755)); err != nil {
 		return nil, fmt.Errorf("making the journal's directory: %w", err)
 	}
 	j, err := openJournal(deploys, id)
+	if err == nil {
+		err = j.file.Chmod(0o644)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -130,5 +131,21 @@ func TestWhatIsUnfinishedIsNotForgotten(t *testing.T) {
 	ids, err := deployIDs(deploys)
 	if err != nil || !slices.Equal(ids[:3], []string{"000", "001", "003"}) {
 		t.Errorf("left are %v, %v", ids, err)
+	}
+}
+
+func TestJournalsAreReadableWhateverTheUmask(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o077))
+	w := newWorld(t)
+	r, err := w.deploy(t.Context(), request())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]os.FileMode{
+		filepath.Join(w.root, "deploys"): 0o755, r.Log: 0o755, filepath.Join(r.Log, journalName): 0o644,
+	} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s is %v, %v; want %v", path, info.Mode().Perm(), err, want)
+		}
 	}
 }

@@ -55,7 +55,8 @@ type Pipeline struct {
 // only deploy; the error wraps [switcher.ErrBusy] if another process has it.
 func Open(o Options) (*Pipeline, error) {
 	p := &Pipeline{opts: o}
-	if err := os.MkdirAll(p.deploys(), 0o755); err != nil {
+	// The daemon, which is not root, tells of what is unfinished, whatever the umask.
+	if err := errors.Join(os.MkdirAll(p.deploys(), 0o755), os.Chmod(p.deploys(), 0o755)); err != nil {
 		return nil, fmt.Errorf("making the directory for journals: %w", err)
 	}
 	f, err := os.OpenFile(filepath.Join(p.deploys(), "lock"), os.O_CREATE|os.O_RDWR, 0o600)
