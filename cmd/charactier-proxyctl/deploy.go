@@ -63,7 +63,7 @@ func (f *deployFlags) register(e *env, cmd *cobra.Command) {
 	f.changeFlags(e, cmd)
 	fs := cmd.Flags()
 	fs.StringVar(&f.artifact, "artifact", "", "take a directory or archive built elsewhere: `PATH`")
-	fs.StringVar(&f.release, "release", "", "take the kept release `NAME`, or a unique part of it")
+	fs.StringVar(&f.release, "release", "", "take the kept release whose name or revision begins with `NAME`")
 	fs.DurationVar(&f.bake, "bake", 0, "watch the new slot for `TIME` instead of bake.time")
 	fs.BoolVar(&f.noBake, "no-bake", false, "do not watch it")
 	fs.BoolVar(&f.confirm, "confirm", false, "ask a person whether to keep it; no answer, no return")
@@ -213,8 +213,10 @@ func (e *env) deployed(r deploy.Result, asJSON bool) error {
 	for _, w := range r.Warnings {
 		e.warnf("%s", clean(w))
 	}
-	e.printf("%s done in %s, %s of it ours; log in %s\n", e.paint(green, e.glyph("✓ ", "")+"deploy"), e.dur(r.Took), e.dur(r.Own), r.Log)
-	e.printf("to return: %s rollback\n", e.self())
+	e.printf("%s done in %s, %s of it ours; log in %s\n", e.paint(green, e.glyph("✓ ", "")+string(r.Kind)), e.dur(r.Took), e.dur(r.Own), r.Log)
+	if r.Kind != switcher.KindRollback { // there is no way back from a way back
+		e.printf("to return: %s rollback\n", e.self())
+	}
 	return nil
 }
 
@@ -227,7 +229,7 @@ func (e *env) deployFailed(ctx context.Context, r deploy.Result, err error, asJS
 	}
 	hint := e.hint(ctx, switcher.Record{}, err)
 	e.report(plainError{err})
-	if where := e.whereNow(r, err); where != "" {
+	if where := whereNow(r, err); where != "" {
 		e.trafficf("%s", where)
 	}
 	for _, w := range r.Warnings {
@@ -252,12 +254,12 @@ func (e *env) deployFailed(ctx context.Context, r deploy.Result, err error, asJS
 	return exitError(deployExit(err))
 }
 
-// whereNow says where the traffic is after a deploy that was not done.
-func (e *env) whereNow(r deploy.Result, err error) string {
+// whereNow says where the traffic is after a deploy, however that ended.
+func whereNow(r deploy.Result, err error) string {
 	switch {
 	case len(r.Moves) == 0, errors.Is(err, deploy.ErrStuck):
 		return ""
-	case errors.Is(err, deploy.ErrDetached):
+	case err == nil && r.Outcome == switcher.Done, errors.Is(err, deploy.ErrDetached):
 		return placesOf(r.Moves, func(m switcher.Move) string { return fmt.Sprintf("%s is on %s", clean(m.Service), m.To) })
 	case r.Returned:
 		return placesOf(r.Moves, func(m switcher.Move) string {

@@ -229,7 +229,7 @@ func (w *works) tellOutside(e *env, r deploy.Result, err error) {
 	host, _ := os.Hostname() // without one the message says less
 	m := notify.Message{
 		Outcome: outcome, Deploy: r.ID, Release: r.Release, Revision: r.Revision, Subject: r.Subject,
-		Services: w.services, Host: host, By: e.actor().String(), Duration: r.Took, Where: e.whereNow(r, err),
+		Services: w.services, Host: host, By: e.actor().String(), Duration: r.Took, Where: whereNow(r, err),
 	}
 	if err != nil {
 		m.Error = err.Error()

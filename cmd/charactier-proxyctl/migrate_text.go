@@ -65,8 +65,8 @@ func (m *migration) afterMigration(server *nginxServer) {
 		m.say("backup: %s\n", f.Backup)
 	}
 	if n := server.leaving(); n > 0 {
-		m.notef("%s of before still %s its requests: stop no slot until it has", plural(n, "worker of nginx", "workers of nginx"),
-			map[bool]string{true: "ends", false: "end"}[n == 1])
+		m.notef("%s still %s: stop no slot until then", plural(n, "old worker of nginx", "old workers of nginx"),
+			map[bool]string{true: "ends its requests", false: "end their requests"}[n == 1])
 	}
 	if m.f.undo {
 		m.say("switch moves nothing in nginx any more; to return: %s migrate\n", m.self())

@@ -126,7 +126,7 @@ func (d *deploy) result(o switcher.Outcome) Result {
 	f := d.facts()
 	took := time.Since(d.began)
 	r := Result{
-		ID: d.story.id, Outcome: o, Release: f.Origin.Release, Revision: f.Origin.Revision, Subject: f.Origin.Subject,
+		ID: d.story.id, Kind: d.request().Kind, Outcome: o, Release: f.Origin.Release, Revision: f.Origin.Revision, Subject: f.Origin.Subject,
 		Bake: d.bake, Warnings: d.warnings, Returned: f.Returned, Took: took, Own: d.own(took), Log: d.journal.dir,
 	}
 	if o != switcher.Unchanged {

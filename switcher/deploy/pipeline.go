@@ -112,6 +112,7 @@ func (p *Pipeline) deploys() string { return filepath.Join(p.opts.Root, "deploys
 // Result is how a deploy ended.
 type Result struct {
 	ID       string           `json:"id"`
+	Kind     switcher.Kind    `json:"kind"` // a deploy, or a rollback
 	Outcome  switcher.Outcome `json:"outcome"`
 	Release  string           `json:"release,omitempty"`
 	Revision string           `json:"revision,omitempty"`

@@ -19,6 +19,9 @@ type Planned struct {
 // repository is not asked either, so that the revision is still open. It takes
 // no lock.
 func Plan(ctx context.Context, o Options, r Request) ([]Planned, error) {
+	if r.Source.Ref != "" && o.Repository == "" {
+		return nil, noRepository()
+	}
 	p := &Pipeline{opts: o}
 	d := p.newDeploy(&journal{}, story{request: r, last: map[string]phase{}})
 	v, err := d.view(ctx)

@@ -137,7 +137,11 @@ func (d *deploy) checkBad(bad []switcher.BadRelease) error {
 	}
 	for _, b := range bad {
 		if revisionIn(b.Release) == revisionIn(o.Release) {
-			return hint(fmt.Errorf("%w: %s, at %s%s", ErrBadRelease, b.Release, b.Since.Format("2006-01-02 15:04:05 MST"), parenthesis(b.Reason)),
+			name := b.Release
+			if o.Built && o.Release != name {
+				name += ", of the same revision as " + o.Release
+			}
+			return hint(fmt.Errorf("%w: %s, at %s%s", ErrBadRelease, name, b.Since.Format("2006-01-02 15:04:05 MST"), parenthesis(b.Reason)),
 				"deploy a revision that mends it, or insist with --force")
 		}
 	}

@@ -82,13 +82,17 @@ func (s *Store) Resolve(ctx context.Context, src Source) (Origin, error) {
 		}
 		return Origin{Source: src, Revision: revision, Release: release.NameOf(time.Now(), revision), Built: true}, nil
 	case s.opts.Repository == "":
-		return Origin{}, hint(errors.New("deploy.repository is not set"), "set it in the configuration, or deploy something built with --artifact")
+		return Origin{}, noRepository()
 	}
 	c, err := s.Store.Resolve(ctx, s.opts.Repository, src.Ref)
 	if err != nil {
 		return Origin{}, err
 	}
 	return Origin{Source: src, Revision: c.Revision, Subject: c.Subject, Release: release.NameOf(time.Now(), c.Revision)}, nil
+}
+
+func noRepository() error {
+	return hint(errors.New("deploy.repository is not set"), "set it in the configuration, or deploy something built with --artifact")
 }
 
 // Fetch begins the release anew.

@@ -236,6 +236,11 @@ func unitPlantings() []planting {
 			f.Services[0].Old = Unit{Name: "charactier-backend.service", Load: "loaded", Active: "active", Enabled: "disabled"}
 		},
 			Fail, "old unit", "runs beside", "disable --now charactier-backend.service"},
+		{"the old single unit has the traffic", func(f *Facts) {
+			f.Services[0].Old = Unit{Name: "charactier-backend.service", Load: "loaded", Active: "active", Enabled: "enabled"}
+			blue(f).Owner = Owner{Process: Process{811, "node", "charactier-backend.service"}}
+		},
+			Fail, "old unit", "runs beside", "move that first: sudo charactier-proxyctl deploy; then: sudo systemctl disable --now charactier-backend.service"},
 		{"the two units differ", func(f *Facts) { green(f).Unit.Files[0].Content += "Environment=TOKEN=secret\nLimitNOFILE=1024\n" },
 			Warn, "twins", "Environment=, LimitNOFILE=", "systemctl cat"},
 		{"the unit kills at once", func(f *Facts) { blue(f).Unit.StopTimeout = 5 * time.Second },
@@ -259,6 +264,8 @@ func answerPlantings() []planting {
 	return []planting{
 		{"a stranger has the port", func(f *Facts) { blue(f).Owner = Owner{Process: Process{812, "python3", "jupyter.service"}} },
 			Fail, "port", "stranger: python3 (pid 812 of jupyter.service)", "disable --now jupyter.service"},
+		{"a stranger has the port and the traffic", func(f *Facts) { blue(f).Owner = Owner{Process: Process{812, "node", "old.service"}} },
+			Fail, "port", "stranger: node (pid 812 of old.service)", "move that first: sudo charactier-proxyctl deploy; then: sudo systemctl disable --now old.service"},
 		{"a stranger without a unit has the port", func(f *Facts) { green(f).Owner = Owner{Process: Process{813, "node", "session-3.scope"}} },
 			Fail, "port", "node (pid 813 of session-3.scope)", "kill 813"},
 		{"two units share the port", func(f *Facts) { blue(f).Owner.Shared = "several units listen on 127.0.0.1:5000" },
@@ -367,6 +374,11 @@ func nginxPlantings() []planting {
 			Fail, "nginx route", "upstream.conf:1: the upstream still sends to 127.0.0.1:5000", "migrate"},
 		{"a location has a slot", with("proxy_pass http://backend;", "proxy_pass http://localhost:5001/;"),
 			Fail, "nginx route", "site.conf:4: proxy_pass sends to 127.0.0.1:5001", "proxy_pass http://backend"},
+		{"a location has a slot, and no upstream leads to us", func(f *Facts) {
+			f.Nginx = nginxWith("proxy_pass http://backend;", "proxy_pass http://localhost:5001/;")
+			f.Services[0].Config.Listen = []string{"127.0.0.1:3080"}
+		},
+			Fail, "nginx route", "proxy_pass sends to 127.0.0.1:5001", "upstream backend { server 127.0.0.1:3080; keepalive 32; }"},
 		{"nginx sends nothing to us", with("server 127.0.0.1:5080;", "server 10.0.0.7:80;"),
 			Warn, "nginx route", "sends nothing to 127.0.0.1:5080", "migrate"},
 		{"the upstream has no keepalive", with("keepalive 32;", ""),

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,13 +58,22 @@ func checkRoute(f *Facts, s *Service) []Finding {
 			l.fail("sudo charactier-proxyctl migrate", "%s: the upstream still sends to %s, the %s slot, past the proxy: a switch does not reach nginx", server.at(), slot.Address, slot.Name)
 		}
 		for _, pass := range f.Nginx.passes(slot.Address) {
-			l.fail("let it say: proxy_pass http://backend; with the upstream of the proxy", "%s: proxy_pass sends to %s, the %s slot, past the proxy", pass.at(), slot.Address, slot.Name)
+			l.fail(passTo(f, s), "%s: proxy_pass sends to %s, the %s slot, past the proxy", pass.at(), slot.Address, slot.Name)
 		}
 	}
 	if len(l) == 0 && len(f.Nginx.routes(s)) == 0 {
 		l.warn("sudo charactier-proxyctl migrate", "nginx sends nothing to %s: either nothing reaches the proxy, or not through this nginx", door(s))
 	}
 	return l
+}
+
+// passTo is what a location says that sends to this service: the upstream that
+// there is, or one to be made.
+func passTo(f *Facts, s *Service) string {
+	if ups := f.Nginx.ourUpstreams(s); len(ups) > 0 {
+		return fmt.Sprintf("let it say: proxy_pass http://%s; with the upstream of the proxy", ups[0].arg(0))
+	}
+	return fmt.Sprintf("let it say: proxy_pass http://%s; and beside the server: upstream %s { server %s; keepalive 32; }", s.Name, s.Name, door(s))
 }
 
 func noRoute(s *Service) []Finding { return skip("nginx sends nothing to %s", door(s)) }
@@ -80,7 +90,7 @@ func checkUpstream(f *Facts, s *Service) []Finding {
 	var l found
 	for _, r := range f.Nginx.routes(s) {
 		if host := passHost(r.pass); slices.ContainsFunc(s.Config.Listen, func(a string) bool { return nginx.SameAddress(host, a) }) {
-			l.warn("let it say: proxy_pass http://backend; with the upstream of the proxy", "%s: proxy_pass names the proxy's address itself: a new connection for each request", r.pass.at())
+			l.warn(passTo(f, s), "%s: proxy_pass names the proxy's address itself: a new connection for each request", r.pass.at())
 		}
 	}
 	for _, up := range f.Nginx.ourUpstreams(s) {

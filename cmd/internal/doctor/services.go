@@ -106,7 +106,11 @@ func checkOldUnit(_ *Facts, s *Service) []Finding {
 	if u.Runs() {
 		state = "runs beside the two slots"
 	}
-	return one(Fail, "sudo systemctl disable --now "+u.Name, "%s, from before there were two slots, %s", u.Name, state)
+	mend := "sudo systemctl disable --now " + u.Name
+	for _, slot := range s.Slots {
+		mend = slot.unlessServing(u.Name, mend)
+	}
+	return one(Fail, mend, "%s, from before there were two slots, %s", u.Name, state)
 }
 
 // checkTwins finds a setting that somebody changed in one unit only, which

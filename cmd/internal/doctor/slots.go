@@ -91,7 +91,16 @@ func checkPort(f *Facts, _ *Service, s *Slot) []Finding {
 	case o.PID == 0 || o.Unit == "" && !f.Root:
 		return needRoot("who listens on " + s.Address)
 	}
-	return one(Fail, evict(o.Process), "%s belongs to a stranger: %s, not to %s", s.Address, o.Process, u.Name)
+	return one(Fail, s.unlessServing(o.Unit, evict(o.Process)), "%s belongs to a stranger: %s, not to %s", s.Address, o.Process, u.Name)
+}
+
+// unlessServing keeps a command that stops the unit from ending the traffic that
+// the unit answers in place of the slot's own.
+func (s *Slot) unlessServing(unit, command string) string {
+	if !s.Active || !s.Answer.Healthy || unit == "" || s.Owner.Unit != unit {
+		return command
+	}
+	return "it answers the traffic now, so move that first: sudo charactier-proxyctl deploy; then: " + command
 }
 
 func startOf(s *Slot) string {

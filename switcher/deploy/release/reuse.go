@@ -153,7 +153,7 @@ func (d *draft) sharedTarget(service, name string) (string, error) {
 	target := filepath.Join(d.store.root, sharedDir, service, name)
 	var st unix.Stat_t
 	if err := unix.Stat(target, &st); err != nil {
-		return "", fmt.Errorf("%w: %s is not there (%w): put the shared file or directory there first", ErrNotFound, target, err)
+		return "", fmt.Errorf("%s: %w: put the shared file or directory there first", target, err)
 	}
 	return target, nil
 }

@@ -263,7 +263,7 @@ func TestTheBuildsUserOwnsADraftAndNoRelease(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantError(t, d.Own(nobody, nobody), ErrUnsafe)
-	wantError(t, d.Share("backend", []string{"x"}), ErrNotFound)
+	wantError(t, d.Share("backend", []string{"x"}), fs.ErrNotExist)
 	r, err := d.Seal()
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package release
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -73,7 +74,7 @@ func TestWhatCannotBeSharedIsRefused(t *testing.T) {
 			t.Errorf("%q: got %v, want it to say %q", name, err, text)
 		}
 	}
-	wantError(t, d.Share("frontend-2", []string{"x"}), ErrNotFound)
+	wantError(t, d.Share("frontend-2", []string{"x"}), fs.ErrNotExist)
 	if _, err := os.Stat(filepath.Join(d.PartDir("frontend"), "x")); err == nil {
 		t.Error("a link of the revision was followed")
 	}
