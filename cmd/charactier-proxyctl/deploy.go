@@ -63,7 +63,7 @@ func (f *deployFlags) register(e *env, cmd *cobra.Command) {
 	f.changeFlags(e, cmd)
 	fs := cmd.Flags()
 	fs.StringVar(&f.artifact, "artifact", "", "take a directory or archive built elsewhere: `PATH`")
-	fs.StringVar(&f.release, "release", "", "take the kept release whose name or revision begins with `NAME`")
+	fs.StringVar(&f.release, "release", "", "take the kept release with this `NAME` or revision")
 	fs.DurationVar(&f.bake, "bake", 0, "watch the new slot for `TIME` instead of bake.time")
 	fs.BoolVar(&f.noBake, "no-bake", false, "do not watch it")
 	fs.BoolVar(&f.confirm, "confirm", false, "ask a person whether to keep it; no answer, no return")

@@ -31,7 +31,7 @@ repository is not asked, so the revision is still open.`,
 	}
 	cmd.Flags().StringSliceVar(&f.services, "service", nil, serviceHelp)
 	cmd.Flags().StringVar(&f.artifact, "artifact", "", "take a directory or archive built elsewhere: `PATH`")
-	cmd.Flags().StringVar(&f.release, "release", "", "take the kept release whose name or revision begins with `NAME`")
+	cmd.Flags().StringVar(&f.release, "release", "", "take the kept release with this `NAME` or revision")
 	f.jsonFlag(cmd)
 	completeServices(e, cmd)
 	return cmd
