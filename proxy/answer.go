@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -202,12 +203,16 @@ func (b *chunkedBody) Read(p []byte) (int, error) {
 // whole.
 func (b *chunkedBody) readTrailers() error {
 	b.c.headLeft = maxHead
-	fields, err := textproto.NewReader(b.c.br).ReadMIMEHeader()
+	section, err := readTrailerSection(b.c.br)
 	b.c.headLeft = -1
-	switch {
-	case err == io.EOF:
-		return io.ErrUnexpectedEOF
-	case err != nil:
+	if err != nil {
+		return err
+	}
+	if len(section) == len("\r\n") {
+		return io.EOF
+	}
+	fields, err := textproto.NewReader(bufio.NewReader(bytes.NewReader(section))).ReadMIMEHeader()
+	if err != nil {
 		return err
 	}
 	for name, values := range fields {
@@ -220,4 +225,24 @@ func (b *chunkedBody) readTrailers() error {
 		b.res.Trailer[name] = values
 	}
 	return io.EOF
+}
+
+// readTrailerSection reads up to and with the empty line. Every line ends with
+// CRLF (RFC 9112 section 7.1.2): where one of two parsers takes a lone LF for an
+// end, they disagree on where the next answer begins.
+func readTrailerSection(br *bufio.Reader) ([]byte, error) {
+	var section []byte
+	for {
+		line, err := br.ReadBytes('\n')
+		switch section = append(section, line...); {
+		case err == io.EOF:
+			return nil, io.ErrUnexpectedEOF
+		case err != nil:
+			return nil, err
+		case !bytes.HasSuffix(line, []byte("\r\n")):
+			return nil, errors.New("a line of the trailers ends without CR")
+		case len(line) == len("\r\n"):
+			return section, nil
+		}
+	}
 }
