@@ -94,7 +94,7 @@ func (s *migrateStore) trusted() error {
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !info.IsDir() || !ok || int(stat.Uid) != s.uid || info.Mode()&0o022 != 0 {
-		return fmt.Errorf("%s must be a directory that only you can write: backups are kept there", s.dir)
+		return fmt.Errorf("%s must be a directory of your own that only you can write, for backups are kept there; where nginx's files are root's, be root", s.dir)
 	}
 	return nil
 }

@@ -179,7 +179,7 @@ func (e *env) statusNotes(s control.Status) []string {
 	if len(s.Config.NeedsRestart) > 0 {
 		notes = append(notes, e.paint(yellow, "config:")+" waits for a restart: "+list(s.Config.NeedsRestart))
 	}
-	if s.State.Note != "" {
+	if s.State.Note != "" && !outlived(s) {
 		notes = append(notes, e.paint(yellow, "state:")+" "+clean(s.State.Note))
 	}
 	for _, d := range s.Drift {
@@ -192,6 +192,13 @@ func (e *env) statusNotes(s control.Status) []string {
 		notes = append(notes, fmt.Sprintf("last: %s ago, %s: %s", e.ago(s.Last.Started), s.Last.Outcome, e.recordLine(*s.Last)))
 	}
 	return notes
+}
+
+// outlived says that the note tells of a first start after which traffic was
+// moved: where that start put it would be taken for where it is.
+func outlived(s control.Status) bool {
+	moved := func(s control.ServiceStatus) bool { return s.Previous != "" }
+	return strings.HasPrefix(s.State.Note, "first start") && slices.ContainsFunc(s.Services, moved)
 }
 
 // writeText writes one line, which the terminal may break.

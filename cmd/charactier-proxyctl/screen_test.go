@@ -170,6 +170,18 @@ func TestOnATerminalNoLineOfTheTableIsWiderThanIt(t *testing.T) {
 	}
 }
 
+func TestAFirstStartIsToldOnlyUntilTrafficMoves(t *testing.T) {
+	s := calm()
+	s.State.Note = "first start: backend is on blue"
+	for previous, want := range map[switcher.Slot]bool{"": true, switcher.Blue: false} {
+		s.Services[0].Previous = previous
+		e, _, _ := testEnv()
+		if got := strings.Contains(strings.Join(e.statusNotes(s), "\n"), "first start"); got != want {
+			t.Errorf("with %q before: told %v, want %v", previous, got, want)
+		}
+	}
+}
+
 func TestColoursCarryNoMeaningAlone(t *testing.T) {
 	plain, _, _ := testEnv()
 	coloured, _, _ := testEnv()

@@ -112,7 +112,7 @@ func (d *deploy) resolveSource(ctx context.Context) (Origin, error) {
 		return origin, nil
 	}
 	return Origin{}, hint(fmt.Errorf("%w: the standby slots lead nowhere", switcher.ErrNothingToRollBack),
-		"charactier-proxyctl rollback --to RELEASE; charactier-proxyctl deploy --list shows those that are kept")
+		"to what ran before there were releases: start its unit, then charactier-proxyctl rollback; to a release: rollback --to one of charactier-proxyctl deploy --list")
 }
 
 // keepsLinks: a return without a release named takes the standby slots as they
