@@ -48,6 +48,11 @@ func (u deployUnits) Running(ctx context.Context, unit string) (bool, error) {
 	return s.Runs(), nil
 }
 
+func (u deployUnits) Directory(ctx context.Context, unit string) (string, error) {
+	s, err := u.Settings(ctx, unit)
+	return s.WorkingDirectory, err
+}
+
 // Exited is nil where systemd stops telling: a bus that restarts is no unit that
 // ends.
 func (u deployUnits) Exited(ctx context.Context, unit string) error {

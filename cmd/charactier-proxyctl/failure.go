@@ -66,7 +66,7 @@ func (e *env) hint(ctx context.Context, r switcher.Record, err error) string {
 	}
 	switch {
 	case errors.Is(err, switcher.ErrBusy):
-		return e.self() + " status shows it, " + e.self() + " abort stops it before its swap"
+		return e.self() + " status shows it, " + e.self() + " abort stops it before its swap, and undoes a deploy"
 	case errors.Is(err, switcher.ErrUnhealthy):
 		return e.unhealthyHint(ctx, r)
 	case errors.Is(err, switcher.ErrNothingToRollBack):
@@ -104,7 +104,7 @@ func (e *env) unhealthyHint(ctx context.Context, r switcher.Record) string {
 	if err != nil {
 		return e.self() + " status"
 	}
-	var sick, wanted []string
+	var down, sick, wanted []string
 	for _, s := range status.Services {
 		for _, slot := range s.Slots {
 			isTarget := func(m switcher.Move) bool { return m.Service == s.Name && m.To == slot.Name }
@@ -115,9 +115,14 @@ func (e *env) unhealthyHint(ctx context.Context, r switcher.Record) string {
 			if slot.Health.State != healthy {
 				sick = append(sick, slot.Unit)
 			}
+			if slot.Runs != nil && slot.Runs.Active == "inactive" {
+				down = append(down, slot.Unit)
+			}
 		}
 	}
 	switch {
+	case len(down) > 0 && len(down) == len(sick) && r.Kind == switcher.KindSwitch:
+		return "sudo systemctl start " + strings.Join(down, " ") + ", then " + e.self() + " switch --wait 30s"
 	case len(sick) > 0:
 		return "systemctl status " + strings.Join(sick, " ")
 	case len(wanted) > 0:

@@ -75,7 +75,9 @@ func (e *env) movesText(moves []switcher.Move, services []string) string {
 		parts = append(parts, part)
 	}
 	for _, s := range slices.Sorted(slices.Values(services)) {
-		parts = append(parts, clean(s))
+		if !slices.ContainsFunc(moves, func(m switcher.Move) bool { return m.Service == s }) {
+			parts = append(parts, clean(s))
+		}
 	}
 	return strings.Join(parts, ", ")
 }

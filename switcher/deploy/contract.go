@@ -70,6 +70,8 @@ type Units interface {
 	// Running says whether the unit runs or is about to. The error tells of a
 	// unit that cannot be started at all: not there, or masked.
 	Running(ctx context.Context, unit string) (bool, error)
+	// Directory is where the unit runs, as its files say; empty where they do not.
+	Directory(ctx context.Context, unit string) (string, error)
 	// Exited waits until the unit does not run any more, and says how it ended; nil
 	// means that it cannot be told any longer.
 	Exited(ctx context.Context, unit string) error

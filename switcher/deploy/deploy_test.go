@@ -55,6 +55,8 @@ func TestWhatFailsLeavesTrafficWhereItWas(t *testing.T) {
 		"a bad release": {func(w *world, _ *Request) {
 			w.bad["backend"] = []switcher.BadRelease{{Release: "x-222222222222", Reason: "it lost orders"}}
 		}, ErrBadRelease, "it lost orders"},
+		"a unit that runs elsewhere": {func(w *world, _ *Request) { w.units["frontend-green.service"].directory = "/home/ops/app" },
+			nil, "would not change what it runs"},
 		"a release that is not there": {func(_ *world, r *Request) { r.Source = Source{Release: "nope"} }, nil, "no such release"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -364,6 +366,29 @@ func TestAReturnKeepsTheLinks(t *testing.T) {
 	}
 	if err := w.checkSettled(nil, nil); err != nil {
 		t.Error(err)
+	}
+}
+
+// A release is bad and not all of its revision, which may have served well since.
+// Whoever is refused is told of a way that works.
+func TestARollbackAsksForTheReleaseItself(t *testing.T) {
+	for bad, refused := range map[string]bool{"r0-000000000000": true, "r9-000000000000": false} {
+		w := newWorld(t)
+		w.revision["r0-000000000000"] = "0000000000000000"
+		w.links["/backend/green"], w.links["/frontend/green"] = "r0-000000000000", "r0-000000000000"
+		w.previous["backend"], w.previous["frontend"] = green, green
+		w.units["backend-green.service"].directory = "/home/ops/app" // which keeps nobody from going back
+		w.bad["backend"] = []switcher.BadRelease{{Release: bad}}
+		r := request()
+		r.Kind, r.Source, r.Bake = switcher.KindRollback, Source{}, 0
+		_, err := w.deploy(t.Context(), r)
+		if errors.Is(err, ErrBadRelease) != refused || err != nil && !refused {
+			t.Errorf("with %s bad: %v", bad, err)
+		}
+		var h interface{ Hint() string }
+		if refused && (!errors.As(err, &h) || !strings.Contains(h.Hint(), "rollback --to r0-000000000000 --force")) {
+			t.Errorf("the hint is of no use: %v", h)
+		}
 	}
 }
 

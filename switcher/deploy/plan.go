@@ -31,6 +31,9 @@ func Plan(ctx context.Context, o Options, r Request) ([]Planned, error) {
 	if err := d.findPlaces(v); err != nil {
 		return nil, err
 	}
+	if err := d.each(func(s Service, p *place) error { return d.checkDirectory(ctx, s, s.Slots[p.New]) }); err != nil {
+		return nil, err
+	}
 	texts := map[string]func() []string{
 		"preflight": func() []string { return d.planPreflight(v) },
 		"fetch":     d.planFetch,

@@ -11,3 +11,19 @@ func TestAPlanNeedsARepositoryAsTheDeployDoes(t *testing.T) {
 		t.Errorf("plan = %v, want it to miss the repository", err)
 	}
 }
+
+func TestAPlanRefusesAUnitThatRunsElsewhere(t *testing.T) {
+	w := newWorld(t)
+	o := w.pipeline().opts
+	o.Repository = "/repo"
+	if _, err := Plan(t.Context(), o, request()); err != nil {
+		t.Fatal(err)
+	}
+	for dir, refused := range map[string]bool{"/backend/green": false, "/backend/green/dist": false, "/home/ops/app": true} {
+		w.units["backend-green.service"].directory = dir
+		_, err := Plan(t.Context(), o, request())
+		if (err != nil) != refused || refused && !strings.Contains(err.Error(), "backend-green.service runs in "+dir) {
+			t.Errorf("a unit that runs in %s: %v", dir, err)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -129,21 +130,27 @@ func (d *deploy) isActive(aim Aim) bool {
 	return aim.Revision != "" && aim.Revision == o.Revision
 }
 
-// checkBad refuses what was returned from before.
+// checkBad refuses what was returned from before. A deploy looks at the
+// revision, which would be built anew; a rollback at the release itself, as the
+// daemon does: another of its revision may have served well since.
 func (d *deploy) checkBad(bad []switcher.BadRelease) error {
 	o := d.facts().Origin
 	if d.request().Force || o.Release == "" {
 		return nil
 	}
+	back := d.request().Kind == switcher.KindRollback
 	for _, b := range bad {
-		if revisionIn(b.Release) == revisionIn(o.Release) {
-			name := b.Release
-			if o.Built && o.Release != name {
-				name += ", of the same revision as " + o.Release
-			}
-			return hint(fmt.Errorf("%w: %s, at %s%s", ErrBadRelease, name, b.Since.Format("2006-01-02 15:04:05 MST"), parenthesis(b.Reason)),
-				"deploy a revision that mends it, or insist with --force")
+		if b.Release != o.Release && (back || revisionIn(b.Release) != revisionIn(o.Release)) {
+			continue
 		}
+		name, advice := b.Release, "deploy a revision that mends it, or insist with --force"
+		if o.Built && o.Release != name {
+			name += ", of the same revision as " + o.Release
+		}
+		if back {
+			advice = fmt.Sprintf("charactier-proxyctl deploy --list shows the others; charactier-proxyctl rollback --to %s --force goes there anyway", o.Release)
+		}
+		return hint(fmt.Errorf("%w: %s, at %s%s", ErrBadRelease, name, b.Since.Format("2006-01-02 15:04:05 MST"), parenthesis(b.Reason)), advice)
 	}
 	return nil
 }
@@ -175,6 +182,9 @@ func (d *deploy) checkStandby(ctx context.Context, s Service, p place, now Servi
 	if _, err := d.opts.Units.Running(ctx, at.Unit); err != nil {
 		return err
 	}
+	if err := d.checkDirectory(ctx, s, at); err != nil {
+		return err
+	}
 	unit, process, err := d.opts.Units.Owner(at.Address)
 	if err != nil {
 		return fmt.Errorf("looking who listens on %s: %w", at.Address, err)
@@ -184,6 +194,36 @@ func (d *deploy) checkStandby(ctx context.Context, s Service, p place, now Servi
 			"end that process, or give the slot another address")
 	}
 	return nil
+}
+
+// checkDirectory refuses a unit that runs elsewhere than in its slot's link: it
+// would be healthy, and go on with the files of before. What goes back to the
+// links as they are is not kept from it.
+func (d *deploy) checkDirectory(ctx context.Context, s Service, at Place) error {
+	if d.keepsLinks() {
+		return nil
+	}
+	dir, err := d.opts.Units.Directory(ctx, at.Unit)
+	if err != nil {
+		return err
+	}
+	if dir == "" || within(at.Link, dir) || leadsInto(at.Link, dir) {
+		return nil
+	}
+	return hint(fmt.Errorf("%s runs in %s, not in its slot's link %s: a deploy would not change what it runs", at.Unit, dir, at.Link),
+		fmt.Sprintf("sudo systemctl edit %s  # [Service] WorkingDirectory=%s", at.Unit, at.Link))
+}
+
+// within says that path is dir or below it.
+func within(dir, path string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rel)
+}
+
+// leadsInto says that dir is a link to the slot's link, by another name.
+func leadsInto(link, dir string) bool {
+	to, err := os.Readlink(dir)
+	return err == nil && within(link, to)
 }
 
 // checkIdle refuses a slot that still serves: stopping it would cut those

@@ -46,6 +46,7 @@ type world struct {
 type unit struct {
 	running, enabled bool
 	release          string // that it was started with
+	directory        string // that its files say it runs in
 	dies             bool   // right after a start
 }
 
@@ -416,6 +417,11 @@ func (u units) Stop(_ context.Context, name string) error {
 func (u units) Running(_ context.Context, name string) (running bool, err error) {
 	err = u.w.call("running", func() { running = u.w.units[name].running })
 	return running, err
+}
+
+func (u units) Directory(_ context.Context, name string) (dir string, err error) {
+	err = u.w.call("directory", func() { dir = u.w.units[name].directory })
+	return dir, err
 }
 
 func (u units) Exited(ctx context.Context, _ string) error {

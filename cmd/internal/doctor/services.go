@@ -169,7 +169,7 @@ func checkDirectories(_ *Facts, s *Service) []Finding {
 	if blue.Directory == "" || blue.Directory != green.Directory {
 		return nil
 	}
-	return one(Fail, fmt.Sprintf("give each unit its slot's link: WorkingDirectory=%s and =%s; then: sudo charactier-proxyctl deploy",
+	return one(Fail, fmt.Sprintf("give the standby's unit its slot's link, deploy, then the other's: WorkingDirectory=%s and =%s",
 		orElse(s.Slots[0].Link.Path, "one directory"), orElse(s.Slots[1].Link.Path, "another")),
 		"both units run from %s: a build changes the files of the slot that serves, and a rollback starts the new code again", blue.Directory)
 }
