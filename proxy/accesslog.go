@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"net/http/httptrace"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -27,8 +28,12 @@ type AccessLog struct {
 // NewAccessLog returns an access log that writes to l.
 func NewAccessLog(l *zap.Logger, o AccessLogOptions) *AccessLog { return &AccessLog{l, o} }
 
-// laneStandard names the way through net/http and ReverseProxy.
-const laneStandard = "standard"
+// The lanes, by their names in the log: the way through net/http and
+// ReverseProxy, and the way past them.
+const (
+	laneStandard = "standard"
+	laneFast     = "fast"
+)
 
 // timing is when a request met its milestones towards the slot.
 type timing struct {
@@ -36,36 +41,51 @@ type timing struct {
 	gotConn time.Time
 }
 
+// accessEntry is what the log tells of one request. Times of zero are not told.
+type accessEntry struct {
+	id, service, lane           string
+	client                      netip.Addr
+	method, host, target, proto string
+	status                      int
+	in, out                     int64 // body bytes
+	total, held                 time.Duration
+	connect, firstByte          time.Duration
+	slot, address               string // empty before the claim
+	cause                       cause
+	err                         error
+	upgrade                     string
+	stream, assets, aborted     bool
+}
+
 // write tells of a request that has ended.
-func (l *AccessLog) write(x *relay, aborted bool) {
+func (l *AccessLog) write(e *accessEntry) {
 	entry := l.log.Check(zap.InfoLevel, "request")
 	if entry == nil {
 		return
 	}
-	in, out := x.bytes()
 	fields := append(make([]zap.Field, 0, 32),
-		zap.String("request_id", x.id),
-		zap.String("service", x.service),
-		zap.String("lane", laneStandard),
-		zap.String("client", addrText(x.client)),
-		zap.String("method", x.r.Method),
-		zap.String("host", x.r.Host),
-		zap.String("path", l.target(x)),
-		zap.String("protocol", x.r.Proto),
-		zap.Int("status", x.loggedStatus()),
-		zap.Int64("bytes_in", in),
-		zap.Int64("bytes_out", out),
+		zap.String("request_id", e.id),
+		zap.String("service", e.service),
+		zap.String("lane", e.lane),
+		zap.String("client", addrText(e.client)),
+		zap.String("method", e.method),
+		zap.String("host", e.host),
+		zap.String("path", l.path(e.target)),
+		zap.String("protocol", e.proto),
+		zap.Int("status", e.loggedStatus()),
+		zap.Int64("bytes_in", e.in),
+		zap.Int64("bytes_out", e.out),
 	)
-	fields = x.appendTiming(fields)
-	if x.claim.target != nil {
-		fields = append(fields, zap.String("slot", x.claim.Slot), zap.String("target", x.claim.Address))
+	fields = e.appendTiming(fields)
+	if e.slot != "" {
+		fields = append(fields, zap.String("slot", e.slot), zap.String("target", e.address))
 	}
-	entry.Write(x.appendOutcome(fields, aborted)...)
+	entry.Write(e.appendOutcome(fields)...)
 }
 
-// target is the path and what is told of the query.
-func (l *AccessLog) target(x *relay) string {
-	path, query, found := strings.Cut(x.r.RequestURI, "?")
+// path is the path and what is told of the query.
+func (l *AccessLog) path(target string) string {
+	path, query, found := strings.Cut(target, "?")
 	switch {
 	case !found:
 		return path
@@ -77,47 +97,66 @@ func (l *AccessLog) target(x *relay) string {
 
 // loggedStatus is what the client was answered, or would have been if it had
 // stayed.
-func (x *relay) loggedStatus() int {
-	if x.w.status == 0 && x.cause != "" {
-		return x.cause.verdict().status
+func (e *accessEntry) loggedStatus() int {
+	if e.status == 0 && e.cause != "" {
+		return e.cause.verdict().status
 	}
-	return x.w.status
+	return e.status
 }
 
-func (x *relay) appendTiming(fields []zap.Field) []zap.Field {
-	fields = append(fields, zap.Duration("total", time.Since(x.start)))
-	if x.claim.held > 0 {
-		fields = append(fields, zap.Duration("held", x.claim.held))
+func (e *accessEntry) appendTiming(fields []zap.Field) []zap.Field {
+	fields = append(fields, zap.Duration("total", e.total))
+	for _, part := range [...]struct {
+		name string
+		took time.Duration
+	}{{"held", e.held}, {"connect", e.connect}, {"first_byte", e.firstByte}} {
+		if part.took > 0 {
+			fields = append(fields, zap.Duration(part.name, part.took))
+		}
+	}
+	return fields
+}
+
+func (e *accessEntry) appendOutcome(fields []zap.Field) []zap.Field {
+	if e.cause != "" {
+		fields = append(fields, zap.String("cause", string(e.cause)), zap.String("caused_by", string(e.cause.verdict().by)))
+	}
+	if e.err != nil {
+		fields = append(fields, zap.NamedError("error", e.err))
+	}
+	if e.upgrade != "" {
+		fields = append(fields, zap.String("upgrade", e.upgrade))
+	}
+	for _, mark := range [...]struct {
+		name string
+		is   bool
+	}{{"stream", e.stream}, {"assets", e.assets}, {"aborted", e.aborted}} {
+		if mark.is {
+			fields = append(fields, zap.Bool(mark.name, true))
+		}
+	}
+	return fields
+}
+
+// accessEntry is what the log tells of this request.
+func (x *relay) accessEntry(aborted bool) *accessEntry {
+	in, out := x.bytes()
+	e := &accessEntry{
+		id: x.id, service: x.service, lane: laneStandard, client: x.client,
+		method: x.r.Method, host: x.r.Host, target: x.r.RequestURI, proto: x.r.Proto,
+		status: x.w.status, in: in, out: out, total: time.Since(x.start), held: x.claim.held,
+		cause: x.cause, err: x.err, upgrade: x.upgrade, stream: x.stream, assets: x.assets, aborted: aborted,
 	}
 	if !x.timing.gotConn.IsZero() {
-		fields = append(fields, zap.Duration("connect", x.timing.gotConn.Sub(x.claimed)))
+		e.connect = x.timing.gotConn.Sub(x.claimed)
 	}
 	if !x.w.firstByte.IsZero() {
-		fields = append(fields, zap.Duration("first_byte", x.w.firstByte.Sub(x.start)))
+		e.firstByte = x.w.firstByte.Sub(x.start)
 	}
-	return fields
-}
-
-func (x *relay) appendOutcome(fields []zap.Field, aborted bool) []zap.Field {
-	if x.cause != "" {
-		fields = append(fields, zap.String("cause", string(x.cause)), zap.String("caused_by", string(x.cause.verdict().by)))
+	if x.claim.target != nil {
+		e.slot, e.address = x.claim.Slot, x.claim.Address
 	}
-	if x.err != nil {
-		fields = append(fields, zap.NamedError("error", x.err))
-	}
-	if x.upgrade != "" {
-		fields = append(fields, zap.String("upgrade", x.upgrade))
-	}
-	if x.stream {
-		fields = append(fields, zap.Bool("stream", true))
-	}
-	if x.assets {
-		fields = append(fields, zap.Bool("assets", true))
-	}
-	if aborted {
-		fields = append(fields, zap.Bool("aborted", true))
-	}
-	return fields
+	return e
 }
 
 // trace notes when the request got its connection, if anybody wants to know.

@@ -31,14 +31,14 @@ type faultSeen struct {
 }
 
 // note counts a request that failed at its slot, and tells of it if it is time.
-func (f *faultLog) note(l *zap.Logger, x *relay) {
-	silent, due := f.due(faultKey{x.service, x.claim.Slot, x.cause}, time.Now())
+func (f *faultLog) note(l *zap.Logger, t *target, c cause, err error, id string) {
+	silent, due := f.due(faultKey{t.Service, t.Slot, c}, time.Now())
 	if !due {
 		return
 	}
 	l.Warn("a request failed at its slot",
-		zap.String("service", x.service), zap.String("slot", x.claim.Slot), zap.String("target", x.claim.Address),
-		zap.String("cause", string(x.cause)), zap.Error(x.err), zap.String("request_id", x.id),
+		zap.String("service", t.Service), zap.String("slot", t.Slot), zap.String("target", t.Address),
+		zap.String("cause", string(c)), zap.Error(err), zap.String("request_id", id),
 		zap.Int("more_since_the_last_line", silent))
 }
 

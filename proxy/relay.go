@@ -230,7 +230,7 @@ func (x *relay) end() {
 	x.settle()
 	x.endConn(v != nil)
 	if x.settings.AccessLog != nil {
-		x.settings.AccessLog.write(x, v != nil)
+		x.settings.AccessLog.write(x.accessEntry(v != nil))
 	}
 	if v != nil {
 		panic(http.ErrAbortHandler)
@@ -269,7 +269,7 @@ func (x *relay) settle() {
 		status: x.w.status, cause: x.cause, latency: time.Since(x.claimed), stream: x.stream, in: in, out: out,
 	})
 	if x.cause.ofSlot() {
-		x.f.faults.note(x.f.proxy.opts.Logger, x)
+		x.f.faults.note(x.f.proxy.opts.Logger, x.claim.target, x.cause, x.err, x.id)
 	}
 	x.claim.release()
 }

@@ -20,6 +20,10 @@ import (
 type ServerOptions struct {
 	// Handler answers the requests: what [Proxy.Handler] returned.
 	Handler http.Handler
+	// Lane is asked, with each request that is plainly understood, for the way
+	// past Handler and net/http; nil, or an answer of nil, means that Handler
+	// answers all. See [Lane].
+	Lane func() *Lane
 	// Logger gets what net/http has to say; nil means none.
 	Logger *zap.Logger
 
@@ -100,8 +104,12 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	defer cut(nil)
 	run := newServing(s, ln)
 	hs := s.httpServer(base, run)
+	var standard sync.WaitGroup
+	standard.Go(func() { hs.Serve(run.standard) }) //nolint:errcheck // it ends when it is dismissed
+	defer standard.Wait()
+	defer run.lanes.Wait()
 	accepted := make(chan error, 1)
-	go func() { accepted <- hs.Serve(run) }()
+	go func() { accepted <- run.acceptAll() }()
 	select {
 	case err := <-accepted:
 		run.stopAccepting()
@@ -180,12 +188,14 @@ func connOf(ctx context.Context) *clientConn {
 
 // serving is one [Server.Serve]: its listener and what that has accepted.
 type serving struct {
-	net.Listener
-	opts   *ServerOptions
-	paused *atomic.Int64 // the Server's
-	http2  *http.Server  // see newHTTP2
-	room   chan struct{} // holds one for each open connection; nil means no bound
-	warned bool          // of failing accepts; belongs to Accept
+	listener net.Listener
+	opts     *ServerOptions
+	paused   *atomic.Int64  // the Server's
+	http2    *http.Server   // see newHTTP2
+	standard *handedOver    // what the standard lane serves
+	lanes    sync.WaitGroup // the goroutines of the fast lane
+	room     chan struct{}  // holds one for each open connection; nil means no bound
+	warned   bool           // of failing accepts; belongs to accept
 
 	stopping chan struct{}
 	cutting  atomic.Bool
@@ -200,7 +210,8 @@ type serving struct {
 func newServing(server *Server, ln net.Listener) *serving {
 	o := &server.opts
 	s := &serving{
-		Listener: ln, opts: o, paused: &server.paused, http2: newHTTP2(o.IdleTimeout), stopping: make(chan struct{}),
+		listener: ln, opts: o, paused: &server.paused, http2: newHTTP2(o.IdleTimeout),
+		standard: newHandedOver(ln), stopping: make(chan struct{}),
 		conns: map[*clientConn]struct{}{}, changed: make(chan struct{}),
 	}
 	if o.MaxConns > 0 {
@@ -211,13 +222,17 @@ func newServing(server *Server, ln net.Listener) *serving {
 
 // ServeHTTP counts the requests that are under way.
 func (s *serving) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.handling.Add(1)
-	defer func() {
-		if s.handling.Add(-1) <= s.streams.Load() && s.isStopping() {
-			s.announce()
-		}
-	}()
+	s.beginRequest()
+	defer s.endRequest()
 	s.opts.Handler.ServeHTTP(w, r)
+}
+
+func (s *serving) beginRequest() { s.handling.Add(1) }
+
+func (s *serving) endRequest() {
+	if s.handling.Add(-1) <= s.streams.Load() && s.isStopping() {
+		s.announce()
+	}
 }
 
 // beginStream says that a request turned out to be a stream.
@@ -234,14 +249,14 @@ func (s *serving) onlyStreams() bool {
 	return streams > 0 && s.handling.Load() <= streams
 }
 
-// Accept implements [net.Listener]. While the server stops it accepts without
+// accept takes the next connection. While the server stops it accepts without
 // bound what the kernel's queue still holds.
-func (s *serving) Accept() (net.Conn, error) {
+func (s *serving) accept() (*clientConn, error) {
 	s.takeRoom()
 	if s.opts.KeepBacklog && s.isStopping() {
 		return nil, net.ErrClosed // what waits is the next process's
 	}
-	nc, err := s.Listener.Accept()
+	nc, err := s.listener.Accept()
 	if err != nil {
 		s.leaveRoom()
 		if s.isStopping() {
@@ -259,10 +274,10 @@ func (s *serving) Accept() (net.Conn, error) {
 }
 
 // warnOnce tells of the first of several failures in a row, such as a lack of
-// file descriptors, after which net/http tries again.
+// file descriptors, after which we try again.
 func (s *serving) warnOnce(err error) {
 	if !s.warned {
-		s.opts.Logger.Warn("accepting a connection", zap.Stringer("address", s.Addr()), zap.Error(err))
+		s.opts.Logger.Warn("accepting a connection", zap.Stringer("address", s.listener.Addr()), zap.Error(err))
 	}
 	s.warned = true
 }

@@ -17,9 +17,9 @@ import (
 // only a shared socket avoids.
 func (s *serving) stopAccepting() {
 	close(s.stopping)
-	dl, ok := s.Listener.(interface{ SetDeadline(time.Time) error })
+	dl, ok := s.listener.(interface{ SetDeadline(time.Time) error })
 	if s.opts.KeepBacklog || !ok || dl.SetDeadline(time.Now().Add(backlogTime)) != nil {
-		s.Listener.Close() //nolint:errcheck // net/http closes it again and reports
+		s.listener.Close() //nolint:errcheck // accepting ends with it
 	}
 }
 
@@ -92,7 +92,7 @@ func (s *serving) cut(hs *http.Server, cut context.CancelCauseFunc) error {
 	streams := s.streams.Load()
 	requests := s.handling.Load() - streams
 	if streams > 0 {
-		s.opts.Logger.Info("ending the streams that are left", zap.Stringer("address", s.Addr()), zap.Int64("streams", streams))
+		s.opts.Logger.Info("ending the streams that are left", zap.Stringer("address", s.listener.Addr()), zap.Int64("streams", streams))
 	}
 	s.cutting.Store(true)
 	cut(errShutdown)
@@ -105,7 +105,7 @@ func (s *serving) cut(hs *http.Server, cut context.CancelCauseFunc) error {
 	if requests <= 0 {
 		return nil
 	}
-	return fmt.Errorf("stopping %s: cut %s after %v", addrName(s.Addr()), counted(requests, "request"), s.opts.ShutdownTimeout)
+	return fmt.Errorf("stopping %s: cut %s after %v", addrName(s.listener.Addr()), counted(requests, "request"), s.opts.ShutdownTimeout)
 }
 
 // answering reports whether a request's answer may still be on its way out of
