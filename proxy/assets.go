@@ -101,11 +101,7 @@ func (x *relay) serveAsset(res *http.Response, file *asset) error {
 	discard(res.Body)
 	x.assets = true
 	h := x.w.Header()
-	keepSharingRules(h, res.Header)
-	h.Set("Content-Type", assetType(file.name))
-	h.Set("Cache-Control", assetCaching)
-	h.Set("Etag", file.tag())
-	http.ServeContent(&x.w, x.r, "", file.modified, file)
+	file.serve(&x.w, x.r, res.Header)
 	if length := h.Get("Content-Length"); x.r.Method == http.MethodGet && length != "" && length != strconv.FormatInt(x.w.n, 10) {
 		if x.w.err == nil {
 			x.cause, x.err = causeInternal, errAssetShort
@@ -113,6 +109,16 @@ func (x *relay) serveAsset(res *http.Response, file *asset) error {
 		panic(http.ErrAbortHandler)
 	}
 	return errAssetServed
+}
+
+// serve answers with the file where the slot answered with that header.
+func (a *asset) serve(w http.ResponseWriter, r *http.Request, slot http.Header) {
+	h := w.Header()
+	keepSharingRules(h, slot)
+	h.Set("Content-Type", assetType(a.name))
+	h.Set("Cache-Control", assetCaching)
+	h.Set("Etag", a.tag())
+	http.ServeContent(w, r, "", a.modified, a)
 }
 
 // tag is the entity tag that Next.js gives the same file, from size and time, so

@@ -30,6 +30,10 @@ type clientConn struct {
 	phase atomic.Int32 // a connPhase
 	http2 atomic.Bool
 
+	// given is what the fast lane has read and left to net/http; guarded by mu.
+	given    []byte
+	hasGiven atomic.Bool
+
 	mu            sync.Mutex
 	readDeadline  time.Time     // what the owner asked for
 	readBound     time.Time     // no read goes on for longer, whatever the owner asks for
@@ -94,7 +98,7 @@ func (c *clientConn) Read(p []byte) (int, error) {
 	if phase := connPhase(c.phase.Load()); phase <= phaseIdle && len(p) > 1 {
 		return c.readStart(p)
 	}
-	n, err := c.Conn.Read(p)
+	n, err := c.read(p)
 	if n == 0 && err == io.EOF && len(p) == 1 && c.raw != nil {
 		return 0, c.withhold()
 	}
@@ -107,7 +111,7 @@ func (c *clientConn) Read(p []byte) (int, error) {
 func (c *clientConn) readStart(p []byte) (int, error) {
 	kept := 0
 	for {
-		n, err := c.Conn.Read(p[kept:])
+		n, err := c.read(p[kept:])
 		got := p[:kept+n]
 		for bytes.HasPrefix(got, []byte("\r\n")) {
 			got = got[2:]
@@ -118,6 +122,33 @@ func (c *clientConn) readStart(p []byte) (int, error) {
 			return kept, err
 		}
 	}
+}
+
+// read reads first what was given back.
+func (c *clientConn) read(p []byte) (int, error) {
+	if !c.hasGiven.Load() {
+		return c.Conn.Read(p)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := copy(p, c.given)
+	if c.given = c.given[n:]; len(c.given) == 0 {
+		c.given = nil
+		c.hasGiven.Store(false)
+	}
+	return n, nil
+}
+
+// giveBack leaves what was read of a request to the next who reads. It may be
+// nothing.
+func (c *clientConn) giveBack(b []byte) {
+	if len(b) > 0 {
+		c.mu.Lock()
+		c.given = bytes.Clone(b)
+		c.mu.Unlock()
+		c.hasGiven.Store(true)
+	}
+	c.phase.Store(int32(phaseNew))
 }
 
 func (c *clientConn) startHead(b []byte) {
@@ -134,11 +165,7 @@ func (c *clientConn) startHead(b []byte) {
 // good, the grace is over or the owner's deadline passes. It owns no goroutine
 // and does not poll: the kernel reports the reset as an event on the socket.
 func (c *clientConn) withhold() error {
-	c.mu.Lock()
-	if c.halfClosed.IsZero() {
-		c.halfClosed = time.Now()
-	}
-	c.mu.Unlock()
+	c.noteHalfClose(time.Now())
 	for {
 		c.mu.Lock()
 		c.applyReadDeadline(c.graceEnd()) //nolint:errcheck // the read tells
@@ -155,6 +182,17 @@ func (c *clientConn) withhold() error {
 			return io.EOF
 		}
 	}
+}
+
+// noteHalfClose notes when the client was first found to have shut down its
+// writing side, and returns that.
+func (c *clientConn) noteHalfClose(now time.Time) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.halfClosed.IsZero() {
+		c.halfClosed = now
+	}
+	return c.halfClosed
 }
 
 // watch returns a context that ends with errClientLeft when the client leaves
@@ -357,10 +395,10 @@ func (c *clientConn) reset() {
 
 // unread reports whether the kernel holds bytes that nobody has read yet.
 func (c *clientConn) unread() bool {
-	if c.raw == nil {
-		return false
+	unread := c.hasGiven.Load()
+	if c.raw == nil || unread {
+		return unread
 	}
-	unread := false
 	err := c.raw.Control(func(fd uintptr) {
 		n, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
 		unread = err == nil && n > 0

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/net/http/httpguts"
 )
@@ -153,7 +154,7 @@ func (x *exchange) release(clean bool) {
 	}
 	x.c.waitHook = nil
 	if clean && !hooked && x.reusable && x.wasSent() && x.c.br.Buffered() == 0 {
-		x.t.pool.put(x.c)
+		x.t.pool.put(x.c, time.Now())
 	} else {
 		x.c.Close()
 	}

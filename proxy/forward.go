@@ -188,7 +188,7 @@ func (p *bufferPool) Put(b []byte) { p.Pool.Put((*[copySize]byte)(b)) }
 
 // logPanic reports a mistake of ours, which net/http would log at a level that
 // nobody reads.
-func (f *forwarder) logPanic(x *relay, v any) {
+func (f *forwarder) logPanic(v any, service, id string) {
 	f.proxy.opts.Logger.Error("answering a request panicked",
-		zap.Any("panic", v), zap.String("service", x.service), zap.String("request_id", x.id), zap.Stack("stack"))
+		zap.Any("panic", v), zap.String("service", service), zap.String("request_id", id), zap.Stack("stack"))
 }

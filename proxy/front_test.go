@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"context"
+	"flag"
 	"io"
 	"net"
 	"net/http"
@@ -19,6 +20,10 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
+// laneFlag is the lane that connections begin in: all tests of the data path hold
+// for both.
+var laneFlag = flag.String("lane", laneFast, "the lane that connections begin in: fast or standard")
+
 // front is a whole proxy, with a server and one service, before slots.
 type front struct {
 	t      testing.TB
@@ -28,7 +33,7 @@ type front struct {
 	log    *observer.ObservedLogs // access log
 	loud   *observer.ObservedLogs // what an operator sees
 	stop   func() error           // ends the server and returns what Serve did
-	conns  sync.Map               // of *clientConn that brought a request
+	conns  sync.Map               // of *clientConn
 }
 
 type frontOptions struct {
@@ -66,12 +71,12 @@ func startFront(t testing.TB, slot string, change ...func(*frontOptions)) *front
 		t.Fatal(err)
 	}
 	f := &front{t: t, proxy: p, log: access, loud: loud}
-	h := p.Handler(o.service.Name)
 	o.server.Logger = zap.New(loudCore)
-	o.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		f.conns.Store(connOf(r.Context()), true)
-		h.ServeHTTP(w, r)
-	})
+	o.server.Handler = p.Handler(o.service.Name)
+	if *laneFlag == laneFast {
+		lane := p.Lane(o.service.Name, nil)
+		o.server.Lane = func() *Lane { return lane }
+	}
 	f.serve(o)
 	return f
 }
@@ -89,6 +94,7 @@ func (f *front) serve(o frontOptions) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	f.server = NewServer(o.server)
+	f.server.onConn = func(c *clientConn) { f.conns.Store(c, true) }
 	go func() { done <- f.server.Serve(ctx, o.listener) }()
 	f.stop = sync.OnceValue(func() error {
 		cancel()
@@ -150,7 +156,7 @@ func await(t testing.TB, what string, done func() bool) {
 	}
 }
 
-// anyConn reports whether a connection that brought a request is as is says.
+// anyConn reports whether a connection is as is says.
 func (f *front) anyConn(is func(*clientConn) bool) bool {
 	found := false
 	f.conns.Range(func(c, _ any) bool {

@@ -89,12 +89,11 @@ func (s *Settings) trusts(addr netip.Addr, unix bool) bool {
 // clientAddr returns the address of the client for whom the request was sent:
 // the peer's own or, where the peer is trusted, the last in X-Forwarded-For that
 // is not itself a trusted peer.
-func clientAddr(r *http.Request, from peer, set *Settings) netip.Addr {
+func clientAddr(values []string, from peer, set *Settings) netip.Addr {
 	if !from.trusted {
 		return from.addr
 	}
 	client := from.addr
-	values := r.Header[forwardedForField]
 	for i := len(values) - 1; i >= 0; i-- {
 		hops := strings.Split(values[i], ",")
 		for j := len(hops) - 1; j >= 0; j-- {

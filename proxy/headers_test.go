@@ -264,7 +264,7 @@ func TestTheClientIsTheLastHopThatIsNotTrusted(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := &http.Request{Header: http.Header{forwardedForField: tt.xff}}
-			if got := addrText(clientAddr(r, tt.from, set)); got != tt.want {
+			if got := addrText(clientAddr(r.Header[forwardedForField], tt.from, set)); got != tt.want {
 				t.Errorf("client %s, want %s", got, tt.want)
 			}
 		})

@@ -1,5 +1,219 @@
 package proxy
 
-type Lane struct{}
+import (
+	"io"
+	"sync"
+	"time"
 
-func serveLane(s *serving, c *clientConn) { s.handOver(c) }
+	"golang.org/x/sys/unix"
+)
+
+// Lane is the fast way to a service: plain requests of HTTP/1.1 go from the
+// client's connection to the slot's and back on one goroutine, past net/http and
+// ReverseProxy. What is not plainly understood, or not yet to be sent anywhere,
+// is left to [ServerOptions.Handler], with the bytes that were read, and the
+// connection with it. Both ways share claims, connections to the slots,
+// statistics, log and error answers, so slot and client cannot tell which of them
+// a request took.
+type Lane struct {
+	proxy   *Proxy
+	service string
+	leave   func(path []byte) bool
+}
+
+// Lane returns the fast way to a service, which need not exist yet. leave, unless
+// it is nil, says which paths are answered by the handler all the same; it is
+// called by several goroutines at once.
+func (p *Proxy) Lane(service string, leave func(path []byte) bool) *Lane {
+	return &Lane{proxy: p, service: service, leave: leave}
+}
+
+// laneConn is a client's connection while it is in the fast lane. It belongs to
+// one goroutine. What it needs for a request only is in its work, which an idle
+// connection does not have.
+type laneConn struct {
+	server *serving
+	conn   *clientConn
+	poll   func(fd uintptr) bool // tryRead, bound once
+	work   *laneWork             // nil while nothing was read
+	have   int                   // bytes in work.in
+
+	n       int   // what tryRead read
+	readErr error // or why it could not
+
+	fresh      bool      // no request was read yet
+	heading    bool      // the read deadline is that of a head
+	idle       time.Time // since when no request is under way
+	readBound  time.Time // the deadlines that are set; zero means none
+	writeBound time.Time
+}
+
+const (
+	// laneIn is the longest head that the fast lane takes, together with what of
+	// the body came with it.
+	laneIn = 8 << 10
+	// laneOut has room for such a head and what we add to it.
+	laneOut = laneIn + 4<<10
+	// laneAnswer is how much of an answer is read at once, and its longest head.
+	laneAnswer = 32 << 10
+	// laneHeadRoom is what an answer's head may grow by on its way.
+	laneHeadRoom = 256
+)
+
+// laneWork is what one request needs. It is used again by others.
+type laneWork struct {
+	in     [laneIn]byte  // the client's request, and what may have come after it
+	room   [laneOut]byte // where heads are made
+	answer [laneHeadRoom + laneAnswer]byte
+	laneExchange
+}
+
+var laneWorks = sync.Pool{New: func() any { return new(laneWork) }}
+
+// turn is what becomes of a connection next.
+type turn int
+
+const (
+	turnNext     turn = iota // another request may come
+	turnEnd                  // it is closed
+	turnHandOver             // the standard lane has it from here on
+)
+
+// serveLane answers a connection's requests until it ends or the standard lane
+// takes it over.
+func serveLane(s *serving, c *clientConn) {
+	if c.raw == nil {
+		s.handOver(c)
+		return
+	}
+	l := &laneConn{server: s, conn: c, fresh: true, idle: time.Now()}
+	l.poll = l.tryRead
+	for {
+		next := l.await()
+		if next == turnNext {
+			next = l.request()
+		}
+		switch next {
+		case turnHandOver:
+			l.giveBack()
+			s.handOver(c)
+			return
+		case turnEnd:
+			l.release()
+			c.Close() //nolint:errcheck // there is nobody left to tell
+			return
+		}
+	}
+}
+
+// await reads until there is the whole head of a request.
+func (l *laneConn) await() turn {
+	for {
+		if l.have > 0 {
+			n, err := l.work.req.Parse(l.work.in[:l.have])
+			switch {
+			case err != nil:
+				return turnHandOver
+			case n > 0:
+				l.work.head = n
+				return turnNext
+			case l.have == laneIn:
+				return turnHandOver
+			}
+		}
+		if err := l.read(); err != nil {
+			return turnEnd
+		}
+		if l.conn.phase.Load() != int32(phaseHead) {
+			l.conn.phase.Store(int32(phaseHead))
+		}
+	}
+}
+
+// read reads once. While it waits for a request it needs no buffer.
+func (l *laneConn) read() error {
+	l.boundHead()
+	if err := l.conn.raw.Read(l.poll); err != nil {
+		return err
+	}
+	if l.readErr != nil {
+		return l.readErr
+	}
+	if l.n == 0 {
+		return io.EOF
+	}
+	l.have += l.n
+	return nil
+}
+
+// tryRead is called when there may be something to read.
+func (l *laneConn) tryRead(fd uintptr) bool {
+	if l.work == nil {
+		l.work = laneWorks.Get().(*laneWork)
+	}
+	for {
+		n, err := unix.Read(int(fd), l.work.in[l.have:])
+		switch err {
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN:
+			if l.have == 0 {
+				l.release()
+			}
+			return false
+		case nil:
+			l.n, l.readErr = n, nil
+		default:
+			l.n, l.readErr = 0, err
+		}
+		return true
+	}
+}
+
+// release gives back what an idle connection does not need.
+func (l *laneConn) release() {
+	if l.work != nil {
+		l.work.reset()
+		laneWorks.Put(l.work)
+		l.work = nil
+	}
+}
+
+// giveBack leaves what was read to the standard lane.
+func (l *laneConn) giveBack() {
+	l.conn.Conn.SetDeadline(time.Time{}) //nolint:errcheck // the next read tells
+	l.conn.giveBack(l.work.in[:l.have])
+	l.have = 0
+	l.release()
+}
+
+// boundHead sets how long the next read may take: to the first byte of a request
+// as long as an idle connection may live; from there on, and on a connection that
+// brought no request yet, as long as a head may take. The former is set a little
+// late and not each time, to be cheap.
+func (l *laneConn) boundHead() {
+	o := l.server.opts
+	switch {
+	case l.have > 0 && l.heading, l.fresh && l.heading:
+	case l.have > 0, l.fresh:
+		l.heading = true
+		l.boundRead(time.Now(), o.ReadHeaderTimeout)
+	case o.IdleTimeout <= 0:
+		l.boundRead(l.idle, 0)
+	case l.heading || l.readBound.Before(l.idle.Add(o.IdleTimeout)):
+		l.boundRead(l.idle, o.IdleTimeout+o.IdleTimeout/8)
+	}
+}
+
+// boundRead sets the read deadline; a span of zero means none.
+func (l *laneConn) boundRead(from time.Time, span time.Duration) {
+	until := time.Time{}
+	if span > 0 {
+		until = from.Add(span)
+	}
+	if until.IsZero() && l.readBound.IsZero() {
+		return
+	}
+	l.readBound = until
+	l.conn.Conn.SetReadDeadline(until) //nolint:errcheck // the read tells
+}

@@ -20,13 +20,13 @@ type pool struct {
 }
 
 // get returns an idle connection that is still good, or nil.
-func (p *pool) get() *slotConn {
+func (p *pool) get(now time.Time) *slotConn {
 	for {
 		c := p.pop()
 		if c == nil {
 			return nil
 		}
-		if time.Now().Before(c.expiry) && c.quiet() {
+		if now.Before(c.expiry) && c.quiet() {
 			c.reused = true
 			return c
 		}
@@ -49,14 +49,14 @@ func (p *pool) pop() *slotConn {
 
 // put takes back a connection whose last exchange ended cleanly, or closes it
 // when it may not be used again.
-func (p *pool) put(c *slotConn) {
-	if !p.keep(c) {
+func (p *pool) put(c *slotConn, now time.Time) {
+	if !p.keep(c, now) {
 		c.Close()
 	}
 }
 
-func (p *pool) keep(c *slotConn) bool {
-	if c.idleFor(p.idleLimit) <= 0 {
+func (p *pool) keep(c *slotConn, now time.Time) bool {
+	if c.idleFor(p.idleLimit, now) <= 0 {
 		return false
 	}
 	p.mu.Lock()

@@ -293,6 +293,26 @@ func (p *Proxy) claim(ctx context.Context, service string, w waiter) (claim, err
 	}
 }
 
+// claimNow is claim for who cannot wait: it reports false where the service is
+// held or not there.
+func (p *Proxy) claimNow(service string) (claim, bool) {
+	for {
+		t := p.table.Load()
+		r, ok := t.routes[service]
+		if !ok || r.hold != nil {
+			return claim{}, false
+		}
+		if !r.target.claim() {
+			continue
+		}
+		if p.heldSince(t, service) {
+			r.target.release()
+			return claim{}, false
+		}
+		return claim{target: r.target, service: r.service, settings: &t.settings}, true
+	}
+}
+
 // wait waits for the end of the service's hold.
 func (r *route) wait(ctx context.Context, waited time.Duration, w waiter) error {
 	if w != nil {

@@ -43,7 +43,7 @@ func newRelay(f *forwarder, service string, w http.ResponseWriter, r *http.Reque
 	set := &f.proxy.table.Load().settings
 	x := &relay{f: f, service: service, r: r, settings: set, start: time.Now(), conn: connOf(r.Context())}
 	x.from = peerOf(x.conn, r, set)
-	x.client = clientAddr(r, x.from, set)
+	x.client = clientAddr(r.Header[forwardedForField], x.from, set)
 	x.id = requestID(r.Header, x.from.trusted)
 	x.control = http.NewResponseController(w)
 	x.w = clientWriter{
@@ -241,7 +241,7 @@ func (x *relay) end() {
 func (x *relay) aborted(v any) {
 	switch {
 	case v != http.ErrAbortHandler:
-		x.f.logPanic(x, v)
+		x.f.logPanic(v, x.service, x.id)
 		x.cause = causeInternal
 	case x.cause != "":
 	case x.w.late:

@@ -62,7 +62,8 @@ type ServerOptions struct {
 // request.
 type Server struct {
 	opts   ServerOptions
-	paused atomic.Int64 // Serve calls that wait for a connection to end before they accept
+	paused atomic.Int64      // Serve calls that wait for a connection to end before they accept
+	onConn func(*clientConn) // told of every connection; nil outside of tests
 }
 
 // NewServer returns a server that listens to nothing yet.
@@ -103,6 +104,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	base, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
 	run := newServing(s, ln)
+	run.base = base
 	hs := s.httpServer(base, run)
 	var standard sync.WaitGroup
 	standard.Go(func() { hs.Serve(run.standard) }) //nolint:errcheck // it ends when it is dismissed
@@ -189,8 +191,10 @@ func connOf(ctx context.Context) *clientConn {
 // serving is one [Server.Serve]: its listener and what that has accepted.
 type serving struct {
 	listener net.Listener
+	base     context.Context // of requests; ends when they are cut
 	opts     *ServerOptions
-	paused   *atomic.Int64  // the Server's
+	paused   *atomic.Int64 // the Server's
+	onConn   func(*clientConn)
 	http2    *http.Server   // see newHTTP2
 	standard *handedOver    // what the standard lane serves
 	lanes    sync.WaitGroup // the goroutines of the fast lane
@@ -210,7 +214,7 @@ type serving struct {
 func newServing(server *Server, ln net.Listener) *serving {
 	o := &server.opts
 	s := &serving{
-		listener: ln, opts: o, paused: &server.paused, http2: newHTTP2(o.IdleTimeout),
+		listener: ln, opts: o, paused: &server.paused, onConn: server.onConn, http2: newHTTP2(o.IdleTimeout),
 		standard: newHandedOver(ln), stopping: make(chan struct{}),
 		conns: map[*clientConn]struct{}{}, changed: make(chan struct{}),
 	}
@@ -267,6 +271,9 @@ func (s *serving) accept() (*clientConn, error) {
 	}
 	s.warned = false
 	c := newClientConn(nc, s)
+	if s.onConn != nil {
+		s.onConn(c)
+	}
 	s.mu.Lock()
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()

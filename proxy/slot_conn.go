@@ -46,6 +46,11 @@ type slotConn struct {
 	stall    time.Duration // the longest wait for the next bytes of a body; 0 means no bound
 	readErr  error         // what ended reading, as opposed to what could not be parsed
 	named    time.Duration // the idle limit that the slot named; negative means it named none
+
+	// The deadlines that the fast lane has set; zero means none. foreign says that
+	// there may be others, of the standard lane.
+	readUntil, writeUntil time.Time
+	foreign               bool
 }
 
 // dialSlot connects to "host:port" or "unix:/path".
@@ -77,6 +82,27 @@ func (c *slotConn) begin(stall time.Duration) {
 	c.headLeft, c.inBody, c.stall, c.named = maxHead, false, stall, -1
 	c.waitHook = nil
 	c.Conn.SetDeadline(time.Time{}) //nolint:errcheck // a closed connection shows when it is used
+	c.foreign = true
+}
+
+// beginFast is begin for the fast lane, which reads and writes past the buffer
+// and keeps the deadlines that it has set for the next exchange.
+func (c *slotConn) beginFast() {
+	c.wrote, c.heard, c.heardAt, c.named = 0, 0, time.Time{}, -1
+	if c.foreign {
+		c.Conn.SetDeadline(time.Time{}) //nolint:errcheck // a closed connection shows when it is used
+		c.readUntil, c.writeUntil, c.foreign = time.Time{}, time.Time{}, false
+	}
+}
+
+// boundRead bounds the next read by about that span. To be cheap it leaves a
+// deadline as it is that is due between half of the span and the whole.
+func (c *slotConn) boundRead(now time.Time, span time.Duration) {
+	if until := c.readUntil.Sub(now); until >= span/2 && until <= span {
+		return
+	}
+	c.readUntil = now.Add(span)
+	c.Conn.SetReadDeadline(c.readUntil) //nolint:errcheck // the read tells
 }
 
 // quiet reports whether nothing has happened on an idle connection: the slot
@@ -140,7 +166,7 @@ func (c *slotConn) write(b []byte) error {
 // counts from the first byte of the last answer and not from now: the slot's own
 // clock started when it had written its answer, which may have lain in the
 // kernel's buffers ever since while a slow client took it.
-func (c *slotConn) idleFor(limit time.Duration) time.Duration {
+func (c *slotConn) idleFor(limit time.Duration, now time.Time) time.Duration {
 	switch {
 	case c.named >= 0:
 		limit = c.named
@@ -148,7 +174,7 @@ func (c *slotConn) idleFor(limit time.Duration) time.Duration {
 		limit = farOff
 	}
 	c.expiry = c.heardAt.Add(limit)
-	return time.Until(c.expiry)
+	return c.expiry.Sub(now)
 }
 
 // namedIdleLimit reads "Keep-Alive: timeout=N" (RFC 2068, section 19.7.1.1; Node
@@ -163,16 +189,23 @@ func namedIdleLimit(h http.Header) time.Duration {
 				continue
 			}
 			n, err := strconv.ParseUint(strings.Trim(strings.TrimSpace(value), `"`), 10, 20)
-			switch {
-			case err != nil:
+			if err != nil {
 				continue
-			case n == 0:
-				return 0
-			case n == 1:
-				return time.Second / 2
 			}
-			return time.Duration(n-1) * time.Second
+			return idleLimitOf(int(n))
 		}
 	}
 	return -1
+}
+
+// idleLimitOf is how long a connection may be idle that the slot closes after so
+// many seconds; negative, as they are, where it named none.
+func idleLimitOf(seconds int) time.Duration {
+	switch {
+	case seconds <= 0:
+		return time.Duration(seconds)
+	case seconds == 1:
+		return time.Second / 2
+	}
+	return time.Duration(seconds-1) * time.Second
 }

@@ -341,7 +341,7 @@ func TestIdleConnectionsEndWithTheirLimit(t *testing.T) {
 			"slow to read":   {start.Add(-3 * time.Second), -1},
 		} {
 			conn, slot := pipeConn(c.heard, c.named)
-			p.put(conn)
+			p.put(conn, time.Now())
 			go func() {
 				slot.Read(make([]byte, 1)) //nolint:errcheck // it ends
 				p.mu.Lock()
@@ -369,7 +369,7 @@ func TestIdleConnectionsEndWithTheirLimit(t *testing.T) {
 func TestConnectionsThatWereQuietForTooLongAreNotKept(t *testing.T) {
 	p := pool{idleLimit: 4 * time.Second}
 	conn, slot := pipeConn(time.Now().Add(-5*time.Second), -1)
-	p.put(conn)
+	p.put(conn, time.Now())
 	if _, err := slot.Read(make([]byte, 1)); err != io.EOF || len(p.idle) != 0 {
 		t.Error("it was kept")
 	}

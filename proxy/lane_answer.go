@@ -1,0 +1,245 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"charactier-proxy/proxy/http1"
+)
+
+// receive reads the answer and passes it on.
+func (l *laneConn) receive() error {
+	x := &l.work.laneExchange
+	x.buf = l.work.answer[:]
+	got := laneHeadRoom // up to where buf is filled
+	for {
+		n, err := x.res.Parse(x.buf[laneHeadRoom:got], x.req.Method())
+		switch {
+		case err != nil:
+			return badAnswer(err)
+		case n > 0 && x.res.Informational():
+			if err := l.passInfo(); err != nil {
+				return err
+			}
+			got = laneHeadRoom + copy(x.buf[laneHeadRoom:], x.buf[laneHeadRoom+n:got])
+			continue
+		case n > 0:
+			return l.deliver(laneHeadRoom+n, got)
+		case got == len(x.buf):
+			x.buf = slices.Grow(x.buf, len(x.buf))[:2*len(x.buf)]
+		}
+		n, err = l.readSlot(x.buf[got:], "waiting for the answer", causeHeaderTimeout, x.sentAt, x.slots.headerTimeout)
+		if err != nil {
+			return err
+		}
+		got += n
+	}
+}
+
+// passInfo passes an informational answer on.
+func (l *laneConn) passInfo() error {
+	x := &l.work.laneExchange
+	if x.infos++; x.infos > maxInfos {
+		return badAnswer(fmt.Errorf("more than %d informational answers", maxInfos))
+	}
+	dst := x.appendStatusLine(l.work.room[:0])
+	dst = x.res.AppendFields(dst, http1.HopByHop)
+	x.res.Reset()
+	return l.writeClient(append(dst, "\r\n"...), time.Now())
+}
+
+// deliver passes the final answer on: its head, which ends at body in x.buf, and
+// the body, of which the buffer has a part up to got.
+func (l *laneConn) deliver(body, got int) error {
+	x := &l.work.laneExchange
+	if x.res.Status() == 101 {
+		return badAnswer(errors.New("101 to a request that did not ask for it"))
+	}
+	if served, err := l.serveAsset(x.buf[body:got]); served || err != nil {
+		return err
+	}
+	part, err := x.takeBody(x.buf[body:got])
+	if err != nil {
+		return badAnswer(err)
+	}
+	if isEventStream(x.res.Get(http1.ContentType)) {
+		l.beginStream()
+	}
+	x.closing = x.closing || x.bodyLeft > 0 || l.server.isStopping()
+	now := x.slot.heardAt
+	x.status, x.firstByte = x.res.Status(), now
+	if err := l.writeFirst(body, part, now); err != nil {
+		return err
+	}
+	if err := l.relayBody(); err != nil {
+		return err
+	}
+	l.letSlotGo()
+	return nil
+}
+
+// letSlotGo gives back the slot's connection after its answer was read.
+func (l *laneConn) letSlotGo() {
+	x := &l.work.laneExchange
+	if x.extra || x.bodyLeft > 0 || x.res.Close() {
+		l.closeSlot()
+		return
+	}
+	x.slot.named = idleLimitOf(x.res.KeepAliveTimeout())
+	x.slots.pool.put(x.slot, x.slot.heardAt)
+	x.slot = nil
+}
+
+func (l *laneConn) beginStream() {
+	x := &l.work.laneExchange
+	l.server.beginStream()
+	x.stream = true
+	x.claim.beginStream()
+}
+
+// takeBody returns what of b belongs to the body, which ends where nothing is
+// left of it.
+func (x *laneExchange) takeBody(b []byte) ([]byte, error) {
+	n := len(b)
+	switch x.res.Framing() {
+	case http1.NoBody:
+		n, x.bodyDone = 0, true
+	case http1.Sized:
+		n = int(min(int64(n), x.res.Length()-x.passed))
+		x.passed += int64(n)
+		x.bodyDone = x.passed == x.res.Length()
+	case http1.Chunked:
+		var err error
+		if n, err = x.takeChunks(b); err != nil {
+			return nil, err
+		}
+		x.bodyDone = x.chunks.Done()
+	case http1.UntilClose:
+		x.passed += int64(n)
+	}
+	x.extra = x.extra || n < len(b)
+	return b[:n], nil
+}
+
+// takeChunks returns how much of b belongs to a body in chunks. They pass as they
+// are.
+func (x *laneExchange) takeChunks(b []byte) (used int, err error) {
+	for used < len(b) && !x.chunks.Done() {
+		data, n, err := x.chunks.Next(b[used:])
+		if err != nil {
+			return 0, err
+		}
+		used += n
+		x.passed += int64(len(data))
+	}
+	return used, nil
+}
+
+// writeFirst writes the head and what there is of the body, in one write where
+// the new head has room before it.
+func (l *laneConn) writeFirst(body int, part []byte, now time.Time) error {
+	x := &l.work.laneExchange
+	head := l.appendAnswerHead(l.work.room[:0])
+	if x.res.Framing() == http1.UntilClose {
+		if err := l.writeClient(head, now); err != nil || len(part) == 0 {
+			return err
+		}
+		return l.writeChunk(part, now)
+	}
+	if start := body - len(head); start >= 0 {
+		copy(x.buf[start:], head)
+		return l.writeClient(x.buf[start:body+len(part)], now)
+	}
+	if err := l.writeClient(head, now); err != nil || len(part) == 0 {
+		return err
+	}
+	return l.writeClient(part, now)
+}
+
+// relayBody passes on what is left of the body as it comes.
+func (l *laneConn) relayBody() error {
+	x := &l.work.laneExchange
+	since := x.slot.heardAt
+	for !x.bodyDone {
+		n, err := l.readSlot(x.buf, "reading the answer's body", causeStalled, since, x.slots.stall)
+		if err != nil {
+			return l.endUntilClose(err, since)
+		}
+		part, err := x.takeBody(x.buf[:n])
+		if err != nil {
+			return badAnswer(err)
+		}
+		since = time.Now()
+		if x.res.Framing() == http1.UntilClose {
+			err = l.writeChunk(part, since)
+		} else {
+			err = l.writeClient(part, since)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// endUntilClose ends a body that ends with the slot's connection.
+func (l *laneConn) endUntilClose(err error, now time.Time) error {
+	x := &l.work.laneExchange
+	var fault *slotError
+	if x.res.Framing() != http1.UntilClose || !errors.As(err, &fault) || fault.cause != causeClosed || !errors.Is(fault.err, io.ErrUnexpectedEOF) {
+		return err
+	}
+	return l.writeClient([]byte("0\r\n\r\n"), now)
+}
+
+// writeChunk frames a part of a body that the slot did not frame.
+func (l *laneConn) writeChunk(part []byte, now time.Time) error {
+	dst := strconv.AppendInt(l.work.room[:0], int64(len(part)), 16)
+	dst = append(dst, "\r\n"...)
+	if err := l.writeClient(dst, now); err != nil {
+		return err
+	}
+	if err := l.writeClient(part, now); err != nil {
+		return err
+	}
+	return l.writeClient([]byte("\r\n"), now)
+}
+
+// writeClient writes to the client, which must take something within the
+// service's time, for as long as it does.
+func (l *laneConn) writeClient(b []byte, now time.Time) error {
+	span := l.work.claim.service.ProgressTimeout
+	for {
+		if span > 0 && l.writeBound.Before(now.Add(span)) {
+			l.writeBound = now.Add(span + span/8)
+			l.conn.Conn.SetWriteDeadline(l.writeBound) //nolint:errcheck // the write tells
+		}
+		n, err := l.conn.Conn.Write(b)
+		switch b = b[n:]; {
+		case err == nil:
+			return nil
+		case isTimeout(err) && n > 0:
+			now = time.Now()
+		case isTimeout(err):
+			return &laneEnd{causeClientTooSlow, err}
+		default:
+			return &laneEnd{causeClientGone, err}
+		}
+	}
+}
+
+// isEventStream reports whether a media type is that of an event stream.
+func isEventStream(mediaType []byte) bool {
+	const want = eventStreamMediaType
+	if len(mediaType) < len(want) || !strings.EqualFold(string(mediaType[:len(want)]), want) {
+		return false
+	}
+	rest := bytes.TrimLeft(mediaType[len(want):], " \t")
+	return len(rest) == 0 || rest[0] == ';'
+}

@@ -1,0 +1,363 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"charactier-proxy/proxy/http1"
+
+	"golang.org/x/sys/unix"
+)
+
+// laneExchange is one request in the fast lane and its answer. It is part of a
+// [laneWork] and used again; what points elsewhere is let go by end.
+type laneExchange struct {
+	req  http1.Request
+	head int // the length of its head in work.in
+
+	lane     *Lane
+	claim    claim
+	slots    *transport
+	trusted  bool
+	id       [maxRequestIDLen]byte
+	idLen    int
+	request  []byte // as it goes to the slot: its head and what came with that of the body
+	start    time.Time
+	gotConn  time.Time
+	sentAt   time.Time
+	bodyLeft int64 // bytes of the body that the client has not sent yet
+
+	slot     *slotConn
+	repeated bool
+	buf      []byte // what comes from the slot
+	res      http1.Answer
+	chunks   http1.Chunks
+	infos    int
+	extra    bool // the slot sent more than its answer
+	bodyDone bool // the answer's
+	stream   bool
+	assets   bool // answered with a file of an earlier release
+
+	status     int // of the final answer, from when it goes to the client; 0 before
+	firstByte  time.Time
+	in, passed int64 // body bytes from the client and to it
+	cause     cause
+	err       error
+	closing   bool // the connection ends with the answer
+	aborted   bool // within the answer
+}
+
+// begin claims the target. It reports false, and has done nothing, where the
+// request is the standard lane's.
+func (l *laneConn) begin() bool {
+	x := &l.work.laneExchange
+	lane := l.server.opts.Lane()
+	if lane == nil || !l.fits() || lane.leave != nil && lane.leave(x.req.Path()) {
+		return false
+	}
+	c, ok := lane.proxy.claimNow(lane.service)
+	if !ok {
+		return false
+	}
+	slots, ok := c.transport.(*transport)
+	if limit := c.service.MaxBodyBytes; !ok || limit > 0 && x.req.Length() > limit {
+		c.release()
+		return false
+	}
+	x.lane, x.claim, x.slots = lane, c, slots
+	x.start = time.Now()
+	x.trusted = c.settings.trusts(l.conn.peer, l.conn.unix)
+	x.in = min(x.req.Length(), int64(l.have-x.head))
+	x.bodyLeft = x.req.Length() - x.in
+	x.closing = x.req.Close()
+	return true
+}
+
+// fits reports whether the request's body is one that its own goroutine sends
+// before it looks for an answer.
+func (l *laneConn) fits() bool {
+	req := &l.work.req
+	return req.Framing() != http1.Chunked && req.Length() <= smallBody
+}
+
+// request answers the request whose head is there.
+func (l *laneConn) request() (next turn) {
+	if !l.begin() {
+		return turnHandOver
+	}
+	l.server.beginRequest()
+	l.conn.phase.Store(int32(phaseActive))
+	defer l.end(&next)
+	l.setID()
+	l.buildHead()
+	if err := l.converse(); err != nil {
+		l.fail(err)
+	}
+	return turnNext
+}
+
+// end accounts for the request and makes the connection ready for the next. A
+// panic is a mistake of ours, which costs this connection only.
+func (l *laneConn) end(next *turn) {
+	x := &l.work.laneExchange
+	if v := recover(); v != nil {
+		x.lane.proxy.fwd.logPanic(v, x.lane.service, x.requestID())
+		x.cause, x.aborted = causeInternal, true
+	}
+	now := time.Now()
+	l.closeSlot()
+	l.settle(now)
+	if log := x.claim.settings.AccessLog; log != nil {
+		log.write(l.accessEntry(now))
+	}
+	server := l.server
+	*next = turnNext
+	if x.closing || x.aborted {
+		*next = turnEnd
+	}
+	l.finish(now)
+	server.endRequest()
+}
+
+// settle counts the request and releases its claim.
+func (l *laneConn) settle(now time.Time) {
+	x := &l.work.laneExchange
+	if x.stream {
+		x.claim.endStream()
+		l.server.streams.Add(-1)
+	}
+	x.claim.stats.observe(outcome{
+		status: x.status, cause: x.cause, latency: now.Sub(x.start), stream: x.stream, in: x.in, out: x.passed,
+	})
+	if x.cause.ofSlot() {
+		p := x.lane.proxy
+		p.fwd.faults.note(p.opts.Logger, x.claim.target, x.cause, x.err, x.requestID())
+	}
+	x.claim.release()
+}
+
+// finish keeps what the client has sent of its next request.
+func (l *laneConn) finish(now time.Time) {
+	w := l.work
+	used := min(w.head+int(w.req.Length()), l.have) // what was read later did not come this way
+	l.have = copy(w.in[:], w.in[used:l.have])
+	linger := w.closing && w.bodyLeft > 0
+	w.laneExchange.reset()
+	l.idle, l.fresh, l.heading = now, false, false
+	if linger {
+		l.conn.lingerOnClose()
+	}
+	if l.have == 0 {
+		l.release()
+		l.conn.phase.Store(int32(phaseIdle))
+	}
+}
+
+func (x *laneExchange) reset() {
+	req, res := x.req, x.res
+	req.Reset()
+	res.Reset()
+	*x = laneExchange{req: req, res: res} // which keep their room for fields
+}
+
+// converse sends the request and passes the answer on. It sends it a second time
+// by the rules of [exchange.mayRepeat].
+func (l *laneConn) converse() error {
+	x := &l.work.laneExchange
+	for {
+		c, err := x.slots.conn(l.server.base, x.repeated, x.start)
+		if err != nil {
+			return l.dialFault(err)
+		}
+		if x.claim.settings.AccessLog != nil {
+			x.gotConn = time.Now()
+		}
+		x.slot = c
+		c.beginFast()
+		if err = l.exchange(); err == nil {
+			return nil
+		}
+		again := x.mayRepeat(err)
+		l.closeSlot()
+		if !again {
+			return err
+		}
+		x.repeated = true
+	}
+}
+
+func (l *laneConn) dialFault(err error) error {
+	if l.server.cutting.Load() {
+		return &laneEnd{causeShuttingDown, errShutdown}
+	}
+	return err
+}
+
+// mayRepeat is P3; see [exchange.mayRepeat].
+func (x *laneExchange) mayRepeat(err error) bool {
+	var fault *slotError
+	if x.repeated || !x.slot.reused || !errors.As(err, &fault) {
+		return false
+	}
+	if x.slot.wrote == 0 {
+		return true
+	}
+	ended := fault.cause == causeClosed || fault.cause == causeReset
+	return ended && x.slot.heard == 0 && x.req.Framing() == http1.NoBody && safeMethod(x.req.Method().String())
+}
+
+// laneEnd is what ended a request and is not the slot's fault.
+type laneEnd struct {
+	cause cause
+	err   error
+}
+
+func (e *laneEnd) Error() string { return e.err.Error() }
+func (e *laneEnd) Unwrap() error { return e.err }
+
+func laneCause(err error) cause {
+	var end *laneEnd
+	var slot *slotError
+	switch {
+	case errors.As(err, &end):
+		return end.cause
+	case errors.As(err, &slot):
+		return slot.cause
+	}
+	return causeInternal
+}
+
+// exchange sends the request on x.slot and passes the answer on. A slot that
+// answers without taking the whole request may close its side, so a failed write
+// still looks for an answer.
+func (l *laneConn) exchange() error {
+	x := &l.work.laneExchange
+	if err := l.send(); err != nil {
+		var fault *slotError
+		if x.slot.wrote == 0 || !errors.As(err, &fault) || fault.cause == causeStalled {
+			return err
+		}
+	}
+	return l.receive()
+}
+
+// send writes the head together with what there is of the body, then the rest as
+// it comes (P4).
+func (l *laneConn) send() error {
+	x, w := &l.work.laneExchange, l.work
+	if err := x.writeSlot(x.request, x.start); err != nil {
+		return err
+	}
+	x.sentAt = x.start
+	for x.bodyLeft > 0 {
+		n, err := l.readBody(w.answer[:min(int64(len(w.answer)), x.bodyLeft)])
+		if err != nil {
+			return err
+		}
+		x.bodyLeft -= int64(n)
+		x.in += int64(n)
+		x.sentAt = time.Now()
+		if err := x.writeSlot(w.answer[:n], x.sentAt); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readBody reads what the client sends of a body, for which it has the service's
+// time.
+func (l *laneConn) readBody(b []byte) (int, error) {
+	l.boundRead(time.Now(), l.work.claim.service.ProgressTimeout)
+	n, err := l.conn.Conn.Read(b)
+	if n > 0 {
+		return n, nil
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return 0, &laneEnd{bodyCause(err, false), &clientBodyError{err}}
+}
+
+// writeSlot writes to the slot, which must take it within the stall limit.
+func (x *laneExchange) writeSlot(b []byte, now time.Time) error {
+	c := x.slot
+	if stall := x.slots.stall; stall > 0 && c.writeUntil.Before(now.Add(stall)) {
+		c.writeUntil = now.Add(stall + stall/8)
+		c.Conn.SetWriteDeadline(c.writeUntil) //nolint:errcheck // the write tells
+	}
+	n, err := c.Conn.Write(b)
+	c.wrote += int64(n)
+	if err != nil {
+		return ioError("sending the request", causeStalled, err)
+	}
+	return nil
+}
+
+// How long the fast lane waits for the slot before it looks after the client, at
+// first and at most. Somebody has to: the client's connection is nobody's to read
+// meanwhile, and a slot may work for minutes for one who has left.
+const (
+	firstLook = 250 * time.Millisecond
+	maxLook   = time.Second
+)
+
+// readSlot reads once from the slot, which has the limit, counted from since, to
+// send something; zero means no limit.
+func (l *laneConn) readSlot(b []byte, op string, late cause, since time.Time, limit time.Duration) (int, error) {
+	x, c, now := &l.work.laneExchange, l.work.slot, since
+	for look := firstLook; ; look = min(2*look, maxLook) {
+		span := look
+		if limit > 0 {
+			span = min(span, max(0, limit-now.Sub(since)))
+		}
+		c.boundRead(now, span)
+		n, err := c.Conn.Read(b)
+		if n > 0 {
+			if c.heard == 0 {
+				c.heardAt = time.Now()
+			}
+			c.heard += int64(n)
+			return n, nil
+		}
+		if !isTimeout(err) {
+			return 0, ioError(op, late, err)
+		}
+		now = time.Now()
+		if err := l.lookAfterClient(now, x.claim.service.HalfCloseGrace); err != nil {
+			return 0, err
+		}
+		if limit > 0 && now.Sub(since) >= limit {
+			return 0, ioError(op, late, err)
+		}
+	}
+}
+
+// lookAfterClient returns why the request should not go on, if it should not: its
+// client has left, or stopped sending for longer than such a one is waited for,
+// or we must stop.
+func (l *laneConn) lookAfterClient(now time.Time, grace time.Duration) error {
+	if l.server.cutting.Load() {
+		return &laneEnd{causeShuttingDown, errShutdown}
+	}
+	events := int16(0)
+	err := l.conn.raw.Control(func(fd uintptr) { events = socketEvents(fd, unix.POLLRDHUP) })
+	switch {
+	case err != nil, events&^unix.POLLRDHUP != 0:
+		return &laneEnd{causeClientGone, errClientLeft}
+	case events == 0:
+		return nil
+	}
+	if since := l.conn.noteHalfClose(now); grace > 0 && now.Sub(since) >= grace {
+		return &laneEnd{causeHalfCloseOver, errClientLeft}
+	}
+	return nil
+}
+
+// closeSlot gives up the connection to the slot, if there still is one.
+func (l *laneConn) closeSlot() {
+	if c := l.work.slot; c != nil {
+		c.Close() //nolint:errcheck // it is given up
+		l.work.slot = nil
+	}
+}
