@@ -19,7 +19,7 @@ func TestTheAccessLogTellsWhatHappenedAndNoSecrets(t *testing.T) {
 	c.whole("POST")
 	e := f.entry(1)
 	for key, want := range map[string]any{
-		"request_id": "req-7", "service": "backend", "slot": "blue", "target": slot.Addr(), "lane": "standard",
+		"request_id": "req-7", "service": "backend", "slot": "blue", "target": slot.Addr(), "lane": *laneFlag,
 		"client": "203.0.113.9", "method": "POST", "host": "a.example", "path": "/login?…", "protocol": "HTTP/1.1",
 		"status": int64(200), "bytes_in": int64(5), "bytes_out": int64(2),
 	} {

@@ -116,8 +116,9 @@ func TestARefusedTunnelClosesItsConnectionToTheSlot(t *testing.T) {
 				t.Error(res.Status)
 			}
 			<-gone
-			if s := f.stats(); s.InFlight != 0 || s.Streams != 0 {
-				t.Errorf("in flight %d, streams %d", s.InFlight, s.Streams)
+			f.await("the claim to end", func() bool { return f.stats().InFlight == 0 })
+			if s := f.stats(); s.Streams != 0 {
+				t.Errorf("streams %d", s.Streams)
 			}
 		})
 	}

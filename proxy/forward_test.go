@@ -3,6 +3,7 @@ package proxy
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"strconv"
 	"strings"
@@ -312,12 +313,16 @@ func TestASlotThatClosesIdleConnectionsCostsNoRequest(t *testing.T) {
 	}
 }
 
+// mistaken stands for code of ours with a mistake in it.
+type mistaken struct{}
+
+func (mistaken) Open(string) (fs.File, error) { panic("a mistake") }
+
 func TestAPanicOfOursIsLoggedAndEndsTheConnection(t *testing.T) {
-	slot, _ := recordHeads(t)
-	f := startFront(t, slot.Addr())
-	f.proxy.fwd.reverse.ModifyResponse = func(*http.Response) error { panic("a mistake") }
+	slot := startHandler(t, http.NotFound)
+	f := startFront(t, slot, func(o *frontOptions) { o.service.Assets = &Assets{Prefix: "/", Files: mistaken{}} })
 	c := f.dial()
-	c.say("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
+	c.say("GET /a HTTP/1.1\r\nHost: a.example\r\n\r\n")
 	c.ended()
 	if e := f.entry(1); e["cause"] != string(causeInternal) || e["caused_by"] != "proxy" {
 		t.Errorf("access log: %v", e)

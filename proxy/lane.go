@@ -88,20 +88,23 @@ func serveLane(s *serving, c *clientConn) {
 	}
 	l := &laneConn{server: s, conn: c, fresh: true, idle: time.Now()}
 	l.poll = l.tryRead
+	if l.serve() == turnHandOver {
+		l.giveBack()
+		s.handOver(c)
+		return
+	}
+	l.release()
+	c.Close() //nolint:errcheck // there is nobody left to tell
+}
+
+func (l *laneConn) serve() turn {
 	for {
 		next := l.await()
 		if next == turnNext {
 			next = l.request()
 		}
-		switch next {
-		case turnHandOver:
-			l.giveBack()
-			s.handOver(c)
-			return
-		case turnEnd:
-			l.release()
-			c.Close() //nolint:errcheck // there is nobody left to tell
-			return
+		if next != turnNext {
+			return next
 		}
 	}
 }

@@ -3,7 +3,6 @@ package proxy
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -24,7 +23,9 @@ func (l *laneConn) fail(err error) {
 		return
 	}
 	x.closing = x.closing || v.by == partyClient || x.bodyLeft > 0 || l.server.isStopping()
-	writeError(&laneWriter{l: l, header: http.Header{}}, r, x.cause, x.requestID())
+	w := l.newWriter()
+	writeError(w, r, x.cause, x.requestID())
+	x.aborted = w.finish() != nil
 }
 
 // standardRequest is the request as the standard lane would have it, without its
@@ -57,10 +58,10 @@ func (l *laneConn) serveAsset(body []byte) (served bool, err error) {
 		l.letSlotGo()
 	}
 	x.passed = 0
-	w := &laneWriter{l: l, header: http.Header{}}
+	w := l.newWriter()
 	file.serve(w, r, x.resHeader())
-	if w.err != nil {
-		return true, w.err
+	if err := w.finish(); err != nil {
+		return true, err
 	}
 	if r.Method == http.MethodGet && w.short() {
 		return true, &laneEnd{causeInternal, errAssetShort}
@@ -77,59 +78,81 @@ func (x *laneExchange) resHeader() http.Header {
 	return h
 }
 
-// laneWriter is the [http.ResponseWriter] of answers that are ours. They tell
-// their length, or have no body.
+// laneWriter is the [http.ResponseWriter] of answers that are ours. What does not
+// say its length is kept until finish, and must be short.
 type laneWriter struct {
 	l      *laneConn
 	header http.Header
+	status int
+	told   bool // the head is out
+	body   []byte
 	err    error
 }
 
+func (l *laneConn) newWriter() *laneWriter { return &laneWriter{l: l, header: http.Header{}} }
+
+// Header implements [http.ResponseWriter].
 func (w *laneWriter) Header() http.Header { return w.header }
 
+// WriteHeader implements [http.ResponseWriter].
 func (w *laneWriter) WriteHeader(status int) {
-	x := &w.l.work.laneExchange
-	now := time.Now()
-	x.closing = x.closing || w.l.server.isStopping()
-	x.status, x.firstByte = status, now
-	if w.header.Get("Date") == "" {
-		w.header.Set("Date", now.UTC().Format(http.TimeFormat))
+	w.status = status
+	if _, sized := w.header["Content-Length"]; sized {
+		w.tell()
 	}
-	if _, ok := w.header["Content-Length"]; !ok && status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified {
-		w.header.Set("Content-Length", "0")
-	}
-	if x.closing {
-		w.header.Set("Connection", "close")
-	}
-	b := bytes.NewBuffer(http1.AppendStatusLine(nil, status))
-	w.header.Write(b) //nolint:errcheck // a buffer takes all
-	b.WriteString("\r\n")
-	w.write(b.Bytes())
 }
 
+// Write implements [http.ResponseWriter].
 func (w *laneWriter) Write(p []byte) (int, error) {
-	if w.l.work.status == 0 {
+	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
-	w.write(p)
-	if w.err != nil {
+	if !w.told {
+		w.body = append(w.body, p...)
+		return len(p), nil
+	}
+	if w.write(p); w.err != nil {
 		return 0, w.err
 	}
 	w.l.work.passed += int64(len(p))
 	return len(p), nil
 }
 
+// tell writes the head.
+func (w *laneWriter) tell() {
+	x := &w.l.work.laneExchange
+	now := time.Now()
+	x.closing = x.closing || w.l.server.isStopping()
+	x.status, x.firstByte, w.told = w.status, now, true
+	w.header.Set("Date", now.UTC().Format(http.TimeFormat))
+	if x.closing {
+		w.header.Set("Connection", "close")
+	}
+	b := bytes.NewBuffer(http1.AppendStatusLine(nil, w.status))
+	w.header.Write(b) //nolint:errcheck // a buffer takes all
+	b.WriteString("\r\n")
+	w.write(b.Bytes())
+}
+
 func (w *laneWriter) write(p []byte) {
 	if w.err == nil {
 		w.err = w.l.writeClient(p, time.Now())
 	}
-	var end *laneEnd
-	if x := &w.l.work.laneExchange; errors.As(w.err, &end) && x.cause == "" {
-		x.cause, x.err, x.aborted = end.cause, w.err, true
+}
+
+// finish writes what was kept, and says why the answer did not leave if it did
+// not.
+func (w *laneWriter) finish() error {
+	if !w.told {
+		if w.status != http.StatusNoContent && w.status != http.StatusNotModified {
+			w.header.Set("Content-Length", strconv.Itoa(len(w.body)))
+		}
+		w.tell()
+		if w.l.work.req.Method() != http1.HEAD {
+			w.Write(w.body) //nolint:errcheck // w.err tells
+		}
 	}
-	if w.err != nil {
-		w.l.work.aborted = true
-	}
+	return w.err
 }
 
 // short reports whether less was written than the head promises.

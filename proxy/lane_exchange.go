@@ -42,10 +42,10 @@ type laneExchange struct {
 	status     int // of the final answer, from when it goes to the client; 0 before
 	firstByte  time.Time
 	in, passed int64 // body bytes from the client and to it
-	cause     cause
-	err       error
-	closing   bool // the connection ends with the answer
-	aborted   bool // within the answer
+	cause      cause
+	err        error
+	closing    bool // the connection ends with the answer
+	aborted    bool // within the answer
 }
 
 // begin claims the target. It reports false, and has done nothing, where the
@@ -197,7 +197,7 @@ func (l *laneConn) dialFault(err error) error {
 // mayRepeat is P3; see [exchange.mayRepeat].
 func (x *laneExchange) mayRepeat(err error) bool {
 	var fault *slotError
-	if x.repeated || !x.slot.reused || !errors.As(err, &fault) {
+	if x.repeated || x.slot == nil || x.status != 0 || !x.slot.reused || !errors.As(err, &fault) {
 		return false
 	}
 	if x.slot.wrote == 0 {
