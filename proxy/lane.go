@@ -111,17 +111,18 @@ func (l *laneConn) serve() turn {
 
 // await reads until there is the whole head of a request.
 func (l *laneConn) await() turn {
+	most := l.server.opts.MaxHeaderBytes
 	for {
 		if l.have > 0 {
 			n, err := l.work.req.Parse(l.work.in[:l.have])
 			switch {
 			case err != nil:
 				return turnHandOver
+			case n == 0 && l.have == laneIn, most > 0 && n > most:
+				return turnHandOver
 			case n > 0:
 				l.work.head = n
 				return turnNext
-			case l.have == laneIn:
-				return turnHandOver
 			}
 		}
 		if err := l.read(); err != nil {

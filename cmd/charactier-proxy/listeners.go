@@ -19,6 +19,12 @@ import (
 	"charactier-proxy/systemd"
 )
 
+// way is where a door leads.
+type way struct {
+	handler http.Handler
+	lane    *proxy.Lane // nil means that handler answers all
+}
+
 // door is one address that clients come in by. Which service it leads to can
 // change while connections are open, so that an address moved from one service
 // to another is never closed in between.
@@ -26,7 +32,7 @@ type door struct {
 	address   string // as configured
 	listener  net.Listener
 	inherited bool // from systemd, which keeps the queue when we let go
-	leadsTo   atomic.Pointer[http.Handler]
+	leadsTo   atomic.Pointer[way]
 	server    atomic.Pointer[proxy.Server] // nil until it is started
 	alive     *liveness
 }
@@ -35,8 +41,11 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if d.alive.answers(w, r) {
 		return
 	}
-	(*d.leadsTo.Load()).ServeHTTP(w, r)
+	d.leadsTo.Load().handler.ServeHTTP(w, r)
 }
+
+// lane is the fast way to where the door leads at the moment.
+func (d *door) lane() *proxy.Lane { return d.leadsTo.Load().lane }
 
 // doors are all of them, by configured address.
 type doors struct {
@@ -102,8 +111,12 @@ func (d *doors) point(cfg *config.Config, opened []*door) {
 		d.open[o.address] = o
 	}
 	for address, service := range addresses(cfg) {
-		h := hideRole(cfg.Services[service].Role.Path, d.proxy.Handler(service))
-		d.open[address].leadsTo.Store(&h)
+		role := newHiddenPath(cfg.Services[service].Role.Path)
+		w := &way{handler: role.hide(d.proxy.Handler(service))}
+		if cfg.Server.FastLane {
+			w.lane = d.proxy.Lane(service, role.means)
+		}
+		d.open[address].leadsTo.Store(w)
 	}
 }
 

@@ -39,10 +39,12 @@ func (l *liveness) check(ctx context.Context, addr net.Addr) error {
 			return (&net.Dialer{}).DialContext(ctx, addr.Network(), reachable(addr))
 		},
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://charactier-proxy/", nil)
+	// Of the server itself, which no fast lane takes for a slot's.
+	req, err := http.NewRequestWithContext(ctx, http.MethodOptions, "http://charactier-proxy/*", nil)
 	if err != nil {
 		return fmt.Errorf("asking ourselves: %w", err)
 	}
+	req.URL.Path, req.URL.Opaque = "", "*"
 	req.Header.Set(livenessHeader, l.token)
 	res, err := transport.RoundTrip(req)
 	if err != nil {

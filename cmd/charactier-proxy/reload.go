@@ -194,6 +194,7 @@ func (d *daemon) startDoor(o *door) {
 	bounds := d.startedWith.Server
 	server := proxy.NewServer(proxy.ServerOptions{
 		Handler:           o,
+		Lane:              o.lane,
 		Logger:            d.log.Named("server"),
 		ReadHeaderTimeout: bounds.HeaderTimeout,
 		IdleTimeout:       bounds.IdleTimeout,

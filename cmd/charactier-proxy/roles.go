@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"go.uber.org/zap"
 
@@ -222,16 +223,26 @@ func (d *daemon) nudgeRoles(ctx context.Context) {
 	})
 }
 
-// hideRole refuses a service's role path to clients: only the daemon tells a
-// slot its role. A path that an application could take for it is refused too.
-func hideRole(rolePath string, next http.Handler) http.Handler {
+// hiddenPath is a service's role path, which is refused to clients: only the
+// daemon tells a slot its role. So is every path that an application could take
+// for it. The zero value hides nothing.
+type hiddenPath string
+
+func newHiddenPath(rolePath string) hiddenPath {
 	target, err := url.ParseRequestURI(rolePath)
 	if err != nil { // "" is no path
+		return ""
+	}
+	return hiddenPath(plainPath(target.Path))
+}
+
+// hide answers in place of next where the path is meant.
+func (h hiddenPath) hide(next http.Handler) http.Handler {
+	if h == "" {
 		return next
 	}
-	hidden := plainPath(target.Path)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if plainPath(r.URL.Path) != hidden {
+		if plainPath(r.URL.Path) != string(h) {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -239,6 +250,26 @@ func hideRole(rolePath string, next http.Handler) http.Handler {
 		w.Header().Set("X-Charactier-Proxy-Error", "role-path")
 		http.NotFound(w, r)
 	})
+}
+
+// means reports whether a path as it was spelled is the hidden one, or cannot be
+// understood. It looks closely, which allocates, only where the first letter is
+// right or is not plain to see.
+func (h hiddenPath) means(spelled []byte) bool {
+	if h == "" {
+		return false
+	}
+	if len(spelled) > 1 {
+		switch first := spelled[1]; first {
+		case '%', '.', '/':
+		default:
+			if h == "/" || unicode.ToLower(rune(first)) != rune(h[1]) {
+				return false
+			}
+		}
+	}
+	path, err := url.PathUnescape(string(spelled))
+	return err != nil || plainPath(path) == string(h)
 }
 
 // plainPath is one spelling for all those that routers like to take for one:

@@ -132,6 +132,7 @@ type Server struct {
 	MaxHeader                  Bytes
 	MaxConnections             int
 	ShutdownTimeout            time.Duration
+	FastLane                   bool
 }
 
 // Peers are those whose forwarded headers are believed.
