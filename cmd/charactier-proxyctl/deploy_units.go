@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
+	"charactier-proxy/cmd/internal/reconcile"
 	"charactier-proxy/switcher/deploy"
 	"charactier-proxy/systemd"
 )
@@ -67,7 +69,18 @@ func exitOf(err error) error {
 	return withOutput(err)
 }
 
+// lockTime is how long a deploy waits for a reconcile that disables a unit. One
+// that hangs keeps no deploy.
+const lockTime = 10 * time.Second
+
+// Enable waits for a reconcile that has looked before the deploy began: what it
+// disables is enabled again here.
 func (u deployUnits) Enable(ctx context.Context, enabled, disabled []string) error {
+	lockCtx, cancel := context.WithTimeout(ctx, lockTime)
+	defer cancel()
+	if unlock, err := reconcile.Lock(lockCtx, reconcile.LockDir); err == nil {
+		defer unlock()
+	}
 	given := func(units []string) []string {
 		return slices.DeleteFunc(slices.Clone(units), func(s string) bool { return s == "" })
 	}
