@@ -27,10 +27,10 @@ if it does not run, and stops a standby whose warm time is over. It says what it
 did, and nothing if there was nothing to do. charactier-proxy-reconcile.service
 runs it after each change and every minute.
 
-During an operation it does nothing, and during a deploy it only enables: a power
-cut at any moment must start the slot that has the traffic, so that both stay
-enabled until the deploy is at its end. If the daemon is not reachable it goes by
-the state file, as the daemon will after a reboot, and leaves alone what runs.`,
+During an operation it does nothing, and during a deploy it only enables: after
+a power cut at any moment that slot must run that has the traffic, so that both
+stay enabled until the deploy is at its end. If the daemon is not reachable it
+goes by the state file, as the daemon will, and leaves alone what runs.`,
 		Args:   noArgs,
 		Hidden: true,
 		RunE:   func(cmd *cobra.Command, _ []string) error { return e.reconcile(cmd.Context()) },
