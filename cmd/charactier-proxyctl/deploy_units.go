@@ -115,9 +115,13 @@ func (u deployUnits) Owner(address string) (unit, process string, err error) {
 
 // build runs one command of a build in a unit of its own.
 func (u deployUnits) build(ctx context.Context, c deploy.Command) error {
-	return withOutput(u.Run(ctx, systemd.Command{
+	return withOutput(u.Run(ctx, buildCommand(c)))
+}
+
+func buildCommand(c deploy.Command) systemd.Command {
+	return systemd.Command{
 		Unit: c.Unit, Description: c.Description, Argv: []string{"/bin/sh", "-c", c.Line}, Dir: c.Dir, User: c.User,
 		Environment: c.Environment, Output: c.Output, Timeout: c.Timeout, MemoryMax: c.MemoryMax,
-		CPUWeight: c.CPUWeight, IOWeight: c.IOWeight, ReadWritePaths: c.Writes, Private: true,
-	}))
+		CPUWeight: c.CPUWeight, IOWeight: c.IOWeight, TasksMax: c.TasksMax, ReadWritePaths: c.Writes, Private: true,
+	}
 }
