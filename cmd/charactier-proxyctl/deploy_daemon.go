@@ -60,8 +60,6 @@ type deployLease struct {
 	client *control.Client
 }
 
-func (l deployLease) ID() string { return l.Reservation.ID }
-
 func (l deployLease) Step(ctx context.Context, step, text string) error {
 	return l.Reservation.Step(ctx, step, text, "")
 }

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
+	"charactier-proxy/cmd/internal/reconcile"
 	"charactier-proxy/switcher/deploy"
 	"charactier-proxy/systemd"
 )
@@ -67,7 +69,18 @@ func exitOf(err error) error {
 	return withOutput(err)
 }
 
+// lockTime is how long a deploy waits for a reconcile that disables a unit. One
+// that hangs keeps no deploy.
+const lockTime = 10 * time.Second
+
+// Enable waits for a reconcile that has looked before the deploy began: what it
+// disables is enabled again here.
 func (u deployUnits) Enable(ctx context.Context, enabled, disabled []string) error {
+	lockCtx, cancel := context.WithTimeout(ctx, lockTime)
+	defer cancel()
+	if unlock, err := reconcile.Lock(lockCtx, reconcile.LockDir); err == nil {
+		defer unlock()
+	}
 	given := func(units []string) []string {
 		return slices.DeleteFunc(slices.Clone(units), func(s string) bool { return s == "" })
 	}
@@ -102,9 +115,13 @@ func (u deployUnits) Owner(address string) (unit, process string, err error) {
 
 // build runs one command of a build in a unit of its own.
 func (u deployUnits) build(ctx context.Context, c deploy.Command) error {
-	return withOutput(u.Run(ctx, systemd.Command{
+	return withOutput(u.Run(ctx, buildCommand(c)))
+}
+
+func buildCommand(c deploy.Command) systemd.Command {
+	return systemd.Command{
 		Unit: c.Unit, Description: c.Description, Argv: []string{"/bin/sh", "-c", c.Line}, Dir: c.Dir, User: c.User,
 		Environment: c.Environment, Output: c.Output, Timeout: c.Timeout, MemoryMax: c.MemoryMax,
-		CPUWeight: c.CPUWeight, IOWeight: c.IOWeight, ReadWritePaths: c.Writes, Private: true,
-	}))
+		CPUWeight: c.CPUWeight, IOWeight: c.IOWeight, TasksMax: c.TasksMax, ReadWritePaths: c.Writes, Private: true,
+	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -88,6 +89,10 @@ func (e *env) move(ctx context.Context, f *moveFlags, kind switcher.Kind, to swi
 	if err != nil {
 		return err
 	}
+	if kind == switcher.KindSwitch && to == "" {
+		to = e.otherSlot(ctx, f.services)
+		request.To = to
+	}
 	if f.force {
 		err := e.confirm(f.yes, "--force moves "+f.scope()+" without looking whether the target is healthy")
 		if err != nil {
@@ -119,6 +124,26 @@ func (e *env) move(ctx context.Context, f *moveFlags, kind switcher.Kind, to swi
 		}
 	}
 	return e.baked(ctx, record, f.json)
+}
+
+// otherSlot is the one that the services do not have now. It is named to the
+// daemon: asked for the other one, it would undo what somebody else has switched
+// since. Empty where the services are not all on the same slot, or nobody says.
+func (e *env) otherSlot(ctx context.Context, services []string) (to switcher.Slot) {
+	status, err := e.client().Status(ctx)
+	if err != nil {
+		return ""
+	}
+	for _, s := range status.Services {
+		if len(services) > 0 && !slices.Contains(services, s.Name) {
+			continue
+		}
+		if to != "" && to != s.Active.Other() {
+			return ""
+		}
+		to = s.Active.Other()
+	}
+	return to
 }
 
 // moved tells how a switch or rollback ended.

@@ -18,7 +18,6 @@ type Daemon interface {
 
 // Lease is a reservation at the daemon.
 type Lease interface {
-	ID() string
 	// Asked gives the name of whoever wants the deploy to stop.
 	Asked() <-chan string
 	// Lost is closed when the daemon does not keep the reservation any more.
@@ -144,6 +143,7 @@ type Service struct {
 	Timeout             time.Duration
 	MemoryMax           uint64
 	CPUWeight, IOWeight uint64
+	TasksMax            uint64
 	Reuse, Shared       []string
 
 	Tries         int

@@ -138,8 +138,8 @@ func (d *deploy) planBuild() []string {
 		if source.Artifact != "" {
 			return lines
 		}
-		lines = append(lines, fmt.Sprintf("in %s, as %s, at most %s, %d MiB of memory, CPU weight %d, I/O weight %d:",
-			filepath.Join(d.newRelease(), s.Directory), s.User, s.Timeout, s.MemoryMax>>20, s.CPUWeight, s.IOWeight))
+		lines = append(lines, fmt.Sprintf("in %s, as %s, at most %s, %d MiB of memory, CPU weight %d, I/O weight %d, at most %d tasks:",
+			filepath.Join(d.newRelease(), s.Directory), s.User, s.Timeout, s.MemoryMax>>20, s.CPUWeight, s.IOWeight, s.TasksMax))
 		for _, command := range s.Commands {
 			lines = append(lines, "  "+command)
 		}

@@ -309,7 +309,6 @@ type lease struct {
 	lost  chan struct{}
 }
 
-func (l *lease) ID() string            { return "op-1" }
 func (l *lease) Asked() <-chan string  { return l.asked }
 func (l *lease) Lost() <-chan struct{} { return l.lost }
 

@@ -23,7 +23,8 @@ func (s *Service) deployService() deploy.Service {
 
 		Directory: s.Build.Directory, Commands: s.Build.Commands, Environment: s.Build.Environment,
 		User: s.Build.User, Timeout: s.Build.Timeout, MemoryMax: uint64(s.Build.MemoryMax),
-		CPUWeight: uint64(s.Build.CPUWeight), IOWeight: uint64(s.Build.IOWeight), Reuse: s.Build.Reuse, Shared: s.Shared,
+		CPUWeight: uint64(s.Build.CPUWeight), IOWeight: uint64(s.Build.IOWeight), TasksMax: uint64(s.Build.TasksMax),
+		Reuse: s.Build.Reuse, Shared: s.Shared,
 
 		Tries: s.Gate.Tries, Interval: s.Gate.Interval, Identity: s.Gate.Identity,
 		ReleaseHeader: s.Gate.ReleaseHeader, WarmUp: s.Gate.WarmUp,
