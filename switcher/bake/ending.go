@@ -1,0 +1,85 @@
+package bake
+
+import "charactier-proxy/switcher"
+
+// ending is the verdict when the time is over and nothing was certain before.
+// That bad samples came all at once keeps the traffic from going back at once;
+// here it makes nothing good. What looks worse is so, unless the newest samples
+// say that it ended, and it passes only if there are plenty of these.
+func (j *Judge) ending() switcher.Verdict {
+	verdict := switcher.Passed
+	if j.gone() {
+		verdict = switcher.Inconclusive
+	}
+	for _, s := range j.spreads() {
+		switch {
+		case !s.suspect() || s.madeUp():
+		case s.lasts():
+			return switcher.BakeFailed
+		default:
+			verdict = switcher.Inconclusive
+		}
+	}
+	return verdict
+}
+
+// spreads are those that count.
+func (j *Judge) spreads() []*spread {
+	all := []*spread{&j.requests}
+	if j.fills() {
+		all = append(all, &j.probes)
+	}
+	if j.slowAbove > 0 {
+		all = append(all, &j.latency)
+	}
+	return all
+}
+
+// gonePart is how many times fewer requests than were to be expected mean that
+// the users are gone.
+const gonePart = 10
+
+// gone reports whether the users left: probes fill up where they send little
+// anyway, but a slot whose users are gone was not tried.
+func (j *Judge) gone() bool { return j.fills() && j.now.Requests*gonePart < j.expected() }
+
+// expected is how many requests were to come during the bake if users sent as
+// many as before; zero where those would be too few for a verdict.
+func (j *Judge) expected() int64 {
+	least := int64(j.plan.MinRequests)
+	if j.base.Over <= 0 || j.base.Requests < least {
+		return 0
+	}
+	n := int64(float64(j.base.Requests) * j.plan.Time.Seconds() / j.base.Over.Seconds())
+	if n < least {
+		return 0
+	}
+	return n
+}
+
+// lasts reports whether it is certain, when those that came together count for
+// less, and nothing says that it ended.
+func (s *spread) lasts() bool {
+	_, ended := s.after()
+	return s.Bad >= int64(s.enough) && s.even() && !ended
+}
+
+// madeUp reports whether it ended and so much good has come since that it was no
+// more than one burst.
+func (s *spread) madeUp() bool {
+	since, ended := s.after()
+	return ended && since.n >= s.proof && since.n >= s.plenty*(s.Bad-since.bad)
+}
+
+// after returns the longest end that is good: the samples since the earliest
+// stretch after which no more are bad than may be, and certainly fewer than
+// before.
+func (s *spread) after() (since mark, ended bool) {
+	for _, m := range s.marks {
+		since = mark{s.Samples - m.n, s.Bad - m.bad}
+		if share(since.n, since.bad) <= s.limit && sure(better(since, share(m.n, m.bad), s.allowed)) {
+			return since, true
+		}
+	}
+	return mark{}, false
+}
