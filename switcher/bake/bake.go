@@ -114,6 +114,9 @@ func allowedShare(plan switcher.BakePlan, base switcher.Baseline) float64 {
 	return min(max(allowed, leastShare), 1)
 }
 
+// Time is how long the bake takes.
+func (j *Judge) Time() time.Duration { return j.plan.Time }
+
 // SlowAbove is what a request must take longer than to be slow; zero if there is
 // no latency to compare with.
 func (j *Judge) SlowAbove() time.Duration { return j.slowAbove }

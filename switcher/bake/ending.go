@@ -57,29 +57,38 @@ func (j *Judge) expected() int64 {
 	return n
 }
 
-// lasts reports whether it is certain, when those that came together count for
-// less, and nothing says that it ended.
+// suspect reports whether it looks worse, however that came about.
+func (s *spread) suspect() bool { return s.exceeds() && doubtful(s.evidence()) }
+
+// lasts reports whether it is certain, even if those that came together count
+// for less, and nothing says that it ended.
 func (s *spread) lasts() bool {
 	_, ended := s.after()
-	return s.Bad >= int64(s.enough) && s.even() && !ended
+	return s.Bad >= int64(s.enough) && sure(s.evidence()/s.unevenness()) && !ended
 }
 
 // madeUp reports whether it ended and so much good has come since that it was no
-// more than one burst.
+// more than a burst.
 func (s *spread) madeUp() bool {
 	since, ended := s.after()
-	return ended && since.n >= s.proof && since.n >= s.plenty*(s.Bad-since.bad)
+	return ended && share(since.n, since.bad) <= s.limit && since.n >= s.proof && since.n >= s.plenty*(s.Bad-since.bad)
 }
 
-// after returns the longest end that is good: the samples since the earliest
-// stretch after which no more are bad than may be, and certainly fewer than
-// before.
+// after returns the end that is good: the samples since the earliest stretch
+// after which certainly fewer are bad than until then, and no more than may be.
+// Where there is none that good, those will do that are not certainly too bad.
 func (s *spread) after() (since mark, ended bool) {
 	for _, m := range s.marks {
-		since = mark{s.Samples - m.n, s.Bad - m.bad}
-		if share(since.n, since.bad) <= s.limit && sure(better(since, share(m.n, m.bad), s.allowed)) {
-			return since, true
+		end := mark{s.Samples - m.n, s.Bad - m.bad}
+		if !sure(better(end, share(m.n, m.bad), s.allowed)) || sure(evidence(end.n, end.bad, s.allowed)) {
+			continue
+		}
+		if share(end.n, end.bad) <= s.limit {
+			return end, true
+		}
+		if !ended {
+			since, ended = end, true
 		}
 	}
-	return mark{}, false
+	return since, ended
 }

@@ -23,6 +23,7 @@ type spread struct {
 	n0, bad0 int64         // what was counted before it
 
 	marks []mark // ends of stretches, oldest first
+	apart int    // how many stretches these are apart
 }
 
 // mark is what was counted when a stretch ended.
@@ -49,39 +50,36 @@ func (s *spread) look(passed time.Duration, n, bad int64) {
 }
 
 func (s *spread) mark() {
+	s.apart = max(1, s.apart)
+	if s.Stretches%s.apart != 0 {
+		return
+	}
+	s.marks = append(s.marks, mark{s.Samples, s.Bad})
 	if len(s.marks) == mostMarks {
 		for i := range mostMarks / 2 {
 			s.marks[i] = s.marks[2*i+1]
 		}
-		s.marks = s.marks[:mostMarks/2]
+		s.marks, s.apart = s.marks[:mostMarks/2], 2*s.apart
 	}
-	s.marks = append(s.marks, mark{s.Samples, s.Bad})
 }
 
 // resume goes on with what was seen before a restart. Whether it ended since has
 // to show anew.
 func (s *spread) resume(passed time.Duration, seen switcher.BakeTally) {
 	s.BakeTally, s.since, s.n0, s.bad0 = seen, passed, seen.Samples, seen.Bad
-	if seen.Samples > 0 {
-		s.mark()
-	}
+	s.marks = []mark{{seen.Samples, seen.Bad}}
 }
 
 // worse reports whether the share of the bad is above the limit and certainly
 // above what is allowed, and not all at once.
-func (s *spread) worse() bool { return s.suspect() && s.BadStretches >= s.enough && s.even() }
-
-// suspect reports whether the share of the bad is above the limit and, if each
-// was for itself, certainly above what is allowed.
-func (s *spread) suspect() bool {
-	return s.Samples >= s.fewest && share(s.Samples, s.Bad) > s.limit && sure(evidence(s.Samples, s.Bad, s.allowed))
+func (s *spread) worse() bool {
+	return s.exceeds() && s.BadStretches >= s.enough && sure(s.evidence()/s.unevenness())
 }
 
-// even reports whether that is certain too if those that came together count for
-// less.
-func (s *spread) even() bool {
-	return sure(evidence(s.Samples, s.Bad, s.allowed) / s.unevenness())
-}
+func (s *spread) exceeds() bool { return s.Samples >= s.fewest && share(s.Samples, s.Bad) > s.limit }
+
+// evidence is that of all samples, as if each was for itself.
+func (s *spread) evidence() float64 { return evidence(s.Samples, s.Bad, s.allowed) }
 
 // steady is how many stretches without any unevenness are taken to have been
 // there before the first, so that chance is not taken for it.

@@ -101,7 +101,7 @@ func (j *Judge) doubtText() string {
 	var doubts []string
 	for _, s := range j.spreads() {
 		if s.suspect() && !s.madeUp() {
-			doubts = append(doubts, j.complaint(s)+", or did in one burst: "+j.sinceText(s))
+			doubts = append(doubts, j.complaint(s)+", or did in bursts: "+j.sinceText(s))
 		}
 	}
 	return strings.Join(doubts, "; ")
@@ -112,7 +112,7 @@ func (j *Judge) pastText() string {
 	var past []string
 	for _, s := range j.spreads() {
 		if s.suspect() {
-			past = append(past, "that was one burst: "+j.sinceText(s))
+			past = append(past, "what was bad came in a burst: "+j.sinceText(s))
 		}
 	}
 	return strings.Join(past, "; ")
@@ -133,7 +133,7 @@ func (j *Judge) sinceText(s *spread) string {
 	}
 	text := fmt.Sprintf("%s of %s %s since", number(since.bad), counted(since.n, noun), bad)
 	if !s.madeUp() {
-		text += ", which are too few to make up for it"
+		text += ", which does not make up for it yet"
 	}
 	return text
 }
