@@ -186,6 +186,42 @@ func TestABadReleaseIsReturned(t *testing.T) {
 	}
 }
 
+// busyBefore is a world whose users have left by when it is returned.
+func busyBefore(t *testing.T, green *sickSlot, bakeYAML string) (w *world, address string) {
+	address = freeAddress(t)
+	w = newWorld(t, services(service("backend", address, newSickSlot(t, 0).address, green.address)+bakeYAML))
+	t.Run("users", func(t *testing.T) {
+		users(t, 8, address, "/")
+		w.awaitBaseline("backend")
+	})
+	return w, address
+}
+
+func TestABadReleaseIsReturnedThoughItsUsersLeft(t *testing.T) {
+	w, address := busyBefore(t, newSickSlot(t, 3), bakeYAML)
+	rec := w.mustBake(control.SwitchRequest{Bake: 4 * time.Second})
+	for range 60 {
+		_, _, _ = get(address, "/") // every third fails
+	}
+	got := w.verdict(rec.ID)
+	if got.Verdict != switcher.BakeFailed || got.Returned == "" || !strings.Contains(got.Text, "20 of 60 requests failed on green (33.3 %), 0 of ") || !strings.Contains(got.Text, " on blue before (0.0 %)") {
+		t.Errorf("the bake is %+v", got)
+	}
+}
+
+func TestABakeWithoutItsUsersEndsAsConfigured(t *testing.T) {
+	for policy, active := range map[string]switcher.Slot{"keep": switcher.Green, "return": switcher.Blue} {
+		w, _ := busyBefore(t, newSickSlot(t, 0), "    bake: {min_requests: 10, inconclusive: "+policy+"}\n")
+		rec := w.mustBake(control.SwitchRequest{Bake: 3 * time.Second})
+		if got := w.verdict(rec.ID); got.Verdict != switcher.Inconclusive || !strings.Contains(got.Text, "the users are gone") || (got.Returned != "") != (policy == "return") {
+			t.Errorf("%s: the bake is %+v", policy, got)
+		}
+		if now := w.status().Services[0].Active; now != active {
+			t.Errorf("%s: the traffic is on %s", policy, now)
+		}
+	}
+}
+
 func TestAGoodReleaseStays(t *testing.T) {
 	w, _ := bakeWorld(t, newSickSlot(t, 200), newSickSlot(t, 200))
 	rec := w.mustBake(control.SwitchRequest{Bake: 2 * time.Second})

@@ -158,6 +158,18 @@ func TestARestartMakesNothingGood(t *testing.T) {
 	}
 }
 
+// Latencies of before a restart are known only as slow or not.
+func TestARestartKeepsSlowRequests(t *testing.T) {
+	j := bake.New(plan, steadyBase)
+	looks(j, 8, phases(phase{6, timed(20, 10)}))
+	next := bake.New(plan, steadyBase)
+	next.Resume(10*time.Second, j.Seen())
+	v := next.Look(plan.Time, quiet)
+	if text := next.Text(v); v != switcher.BakeFailed || !strings.Contains(text, "; 60 of 120 requests took longer than 168ms; requests take longer than before") {
+		t.Errorf("%s, %q", v, text)
+	}
+}
+
 // The marks of a long bake are few, and it still finds where a burst ended.
 func TestALongBakeFindsTheEndOfABurst(t *testing.T) {
 	long := plan

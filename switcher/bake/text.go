@@ -63,10 +63,14 @@ func (j *Judge) latencyText() string {
 	switch {
 	case j.now.Timed == 0:
 		return ""
+	case j.slowAbove == 0 && j.earlier.Timed > 0:
+		return "latency with nothing to compare"
 	case j.slowAbove == 0:
 		return fmt.Sprintf("95 %% within %s, with nothing to compare", latency(j.now.P95))
 	case j.now.Timed < minTimed:
 		return fmt.Sprintf("latency not compared: %s are too few", counted(j.now.Timed, "request"))
+	case j.earlier.Timed > 0: // P95 is that since the restart
+		return fmt.Sprintf("%s of %s took longer than %s", number(j.now.Slow), counted(j.now.Timed, "request"), latency(j.slowAbove))
 	}
 	text := fmt.Sprintf("95 %% within %s, before %s, allowed %s", latency(j.now.P95), latency(j.base.P95), latency(j.slowAbove))
 	if j.latency.suspect() {
