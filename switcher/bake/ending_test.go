@@ -46,6 +46,9 @@ func timed(requests, slow int64) bake.Counts {
 	return bake.Counts{Requests: requests, Timed: requests, Slow: slow}
 }
 
+// slowBase is one of five requests a second, none of which failed.
+var slowBase = switcher.Baseline{Slot: switcher.Blue, Over: 5 * time.Minute, Requests: 1500}
+
 var good, bad, quiet, filled = of(20, 0), of(20, 20), of(0, 0), probed(of(0, 0))
 
 // What looked bad when the time was over never passes, unless it was a burst
@@ -72,6 +75,12 @@ func TestTheEndOfTheTimeMakesNothingGood(t *testing.T) {
 			[]phase{{25, good}, {5, of(20, 10)}}, switcher.BakeFailed, "50 of 600 requests failed"},
 		{"two requests fail of two", quietBase,
 			[]phase{{2, probed(of(1, 1))}, {58, filled}}, switcher.Inconclusive, "2 of 2 requests failed"},
+		{"five requests fail of five", quietBase,
+			[]phase{{5, probed(of(1, 1))}, {55, filled}}, switcher.Inconclusive, "5 of 5 requests failed"},
+		{"all fail but the very last", steadyBase,
+			[]phase{{3, bad}, {1, of(1, 0)}}, switcher.BakeFailed, "60 of 61 requests failed"},
+		{"all fail and then still many, and the load stops", steadyBase,
+			[]phase{{2, bad}, {3, of(20, 4)}}, switcher.BakeFailed, "52 of 100 requests failed"},
 		{"the load stops at the swap", steadyBase,
 			[]phase{{60, filled}}, switcher.Inconclusive, "the users are gone: as many as before would have sent about 1200 requests"},
 		{"the load stops right after the swap", steadyBase,
@@ -79,6 +88,10 @@ func TestTheEndOfTheTimeMakesNothingGood(t *testing.T) {
 		{"the load stops and nothing failed", steadyBase,
 			[]phase{{5, good}}, switcher.Passed, "0 of 100 requests failed"},
 		{"nobody sent anything before either", switcher.Baseline{Slot: switcher.Blue, Over: time.Minute, Requests: 20},
+			[]phase{{60, filled}}, switcher.Passed, "no requests came on green"},
+		{"few sent anything before", switcher.Baseline{Slot: switcher.Blue, Over: 5 * time.Minute, Requests: 100},
+			[]phase{{60, filled}}, switcher.Passed, "no requests came on green"},
+		{"what came before is too little to say what was to be expected", switcher.Baseline{Slot: switcher.Blue, Over: time.Second, Requests: 20},
 			[]phase{{60, filled}}, switcher.Passed, "no requests came on green"},
 		{"a cold start", steadyBase,
 			[]phase{{1, bad}, {59, of(170, 0)}}, switcher.Passed, "20 of 10050 requests failed"},
@@ -89,6 +102,10 @@ func TestTheEndOfTheTimeMakesNothingGood(t *testing.T) {
 			[]phase{{5, of(1, 1)}, {55, of(1, 0)}}, switcher.Passed, "0 of 55 requests failed since"},
 		{"a cold start, and ordinary failures ever since", steadyBase,
 			[]phase{{3, bad}, {19, of(20, 0)}, {1, of(20, 1)}, {19, good}, {1, of(20, 1)}, {17, good}}, switcher.Passed, "what was bad came in a burst"},
+		{"a cold start, and fewer good ones since than a verdict needs", slowBase,
+			[]phase{{1, probed(of(3, 3))}, {40, probed(of(1, 0))}, {19, filled}}, switcher.Inconclusive, "0 of 40 requests failed since, which does not make up for it yet"},
+		{"a cold start, and failures at the end", steadyBase,
+			[]phase{{3, of(2, 2)}, {56, of(2, 0)}, {1, of(2, 2)}}, switcher.Inconclusive, "6 of 118 requests failed since, which does not"},
 		{"a cold start, and the load stops", steadyBase,
 			[]phase{{1, bad}, {2, good}}, switcher.Inconclusive, "0 of 40 requests failed since, which does not make up for it yet"},
 		{"a cold start, the load stops, and probes are well", steadyBase,
@@ -109,7 +126,7 @@ func TestTheEndOfTheTimeMakesNothingGood(t *testing.T) {
 		{"slow as it warms up", steadyBase,
 			[]phase{{8, timed(20, 20)}, {52, timed(20, 0)}}, switcher.Passed, "what was bad came in a burst: 0 of 1000 requests took longer since"},
 		{"slow as it warms up, and the load stops", steadyBase,
-			[]phase{{8, timed(20, 20)}, {4, timed(20, 0)}}, switcher.Inconclusive, "requests take longer than before, or did in bursts"},
+			[]phase{{10, timed(20, 20)}, {8, timed(20, 0)}}, switcher.Inconclusive, "requests take longer than before, or did in bursts: 0 of 160 requests took longer since, which"},
 		{"slow at the end", steadyBase,
 			[]phase{{50, timed(20, 0)}, {10, timed(20, 20)}}, switcher.Inconclusive, "requests take longer than before"},
 	} {
@@ -133,6 +150,9 @@ func TestARestartMakesNothingGood(t *testing.T) {
 	}
 	next := bake.New(plan, steadyBase)
 	next.Resume(10*time.Second, j.Seen())
+	if v := next.Look(10*time.Second+time.Second/4, of(8, 8)); v != switcher.Baking {
+		t.Errorf("%s after a look, %s: what came in it is no second", v, next.Text(v))
+	}
 	if v := next.Look(11*time.Second, bake.Counts{Requests: 30, Failed: 10}); v != switcher.BakeFailed {
 		t.Errorf("the sixth bad second came after a restart: %s, %s", v, next.Text(v))
 	}
@@ -167,6 +187,16 @@ func TestARestartKeepsSlowRequests(t *testing.T) {
 	v := next.Look(plan.Time, quiet)
 	if text := next.Text(v); v != switcher.BakeFailed || !strings.Contains(text, "; 60 of 120 requests took longer than 168ms; requests take longer than before") {
 		t.Errorf("%s, %q", v, text)
+	}
+}
+
+func TestARestartKeepsSlowStretches(t *testing.T) {
+	j := bake.New(plan, steadyBase)
+	looks(j, 11, phases(phase{11, timed(20, 10)}))
+	next := bake.New(plan, steadyBase)
+	next.Resume(12*time.Second, j.Seen())
+	if v := next.Look(17*time.Second, timed(100, 50)); v != switcher.BakeFailed {
+		t.Errorf("the third slow stretch came after a restart: %s, %s", v, next.Text(v))
 	}
 }
 
