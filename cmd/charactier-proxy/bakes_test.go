@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"charactier-proxy/switcher"
+	"charactier-proxy/switcher/bake"
 	"charactier-proxy/switcher/control"
 )
 
@@ -308,6 +309,26 @@ func TestNothingIsReturnedToASlotThatIsIll(t *testing.T) {
 	}
 	if got := strings.Join(w.status().Warnings, "\n"); strings.Contains(got, "could not be returned") {
 		t.Errorf("warnings after the rollback: %s", got)
+	}
+}
+
+// What looks worse is saved at once, and all else when its time has come.
+func TestWhatLooksWorseIsSavedAtOnce(t *testing.T) {
+	base := switcher.Baseline{Slot: switcher.Blue, Over: time.Minute, Requests: 6000}
+	r := &baking{judge: bake.New(switcher.BakePlan{Time: time.Hour, MinRequests: 50, Errors: 1}, base), noted: time.Now()}
+	r.judge.Look(time.Second, bake.Counts{Requests: 100})
+	if r.due() {
+		t.Error("a good slot is due at once")
+	}
+	r.judge.Look(2*time.Second, bake.Counts{Requests: 200, Failed: 50})
+	if !r.due() {
+		t.Error("a quarter of the requests failed, and that is not due")
+	}
+	if r.suspect = true; r.due() {
+		t.Error("what was saved is due again at once")
+	}
+	if r.noted = r.noted.Add(-time.Hour / noteParts); !r.due() {
+		t.Error("it is not due when its time has come")
 	}
 }
 
