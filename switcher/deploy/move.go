@@ -232,6 +232,8 @@ func (d *deploy) verdicts(v View) (running bool, err error) {
 		switch now.Bake.Verdict {
 		case switcher.BakeFailed:
 			kept = append(kept, d.notReturned(s, now))
+		case switcher.Inconclusive:
+			kept = append(kept, d.undecided(s, now))
 		case switcher.Baking:
 			running = true
 			longest = max(longest, now.Bake.Until.Sub(now.Bake.Since))
@@ -255,6 +257,12 @@ func (d *deploy) verdicts(v View) (running bool, err error) {
 func (d *deploy) notReturned(s Service, now ServiceView) error {
 	return hint(fmt.Errorf("the bake of %s failed and the traffic stays on %s, it could not be returned", s.Name, now.Active),
 		"charactier-proxyctl status says why; charactier-proxyctl rollback --service "+s.Name+" returns it once the old slot is mended")
+}
+
+// undecided is for traffic that stays although nothing proved that it may.
+func (d *deploy) undecided(s Service, now ServiceView) error {
+	return hint(fmt.Errorf("the bake of %s has no verdict and the traffic stays on %s", s.Name, now.Active),
+		"see how "+s.Name+" does; charactier-proxyctl rollback --service "+s.Name+" returns it")
 }
 
 func (d *deploy) returned(now ServiceView) error {
