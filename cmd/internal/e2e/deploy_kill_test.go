@@ -313,7 +313,7 @@ func (p *production) booted() {
 	p.Eventually("only the active slot runs", func() error {
 		active := p.status().Services[0].Active
 		for _, slot := range []switcher.Slot{switcher.Blue, switcher.Green} {
-			out, _ := p.Command(p.t.Context(), "systemctl", "is-active", unitOf(slot)).Output() // 3 says inactive
+			out, _ := p.Command(p.t.Context(), "systemctl", "is-active", p.unitOf(slot)).Output() // 3 says inactive
 			if runs := strings.TrimSpace(string(out)) == "active"; runs != (slot == active) {
 				return fmt.Errorf("%s is active, and the unit of %s is %s", active, slot, out)
 			}
