@@ -64,6 +64,10 @@ func bootProduction(t *testing.T, s settings) *production {
 	if err != nil {
 		t.Fatal(err)
 	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if s.npmCache == "" {
 		s.npmCache = t.TempDir()
 	}
@@ -82,6 +86,7 @@ func bootProduction(t *testing.T, s settings) *production {
 			"/opt/charactier-ai":  p.repo.dir,
 			"/opt/legacy/backend": legacyBackend(t),
 			"/opt/npm-cache":      s.npmCache,
+			insideDir:             filepath.Dir(self),
 		},
 		Keep:  []string{"/srv"},
 		Files: productionFiles(t, s),
