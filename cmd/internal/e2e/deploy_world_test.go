@@ -39,7 +39,7 @@ type production struct {
 // settings are a production's configuration below services.backend and the rest.
 type settings struct {
 	backend, rest string
-	frontend      bool
+	frontend      string // its sources, if it is there
 	template      bool   // the backend's units are instances of charactier-backend@.service
 	repository    string // another way to the repository than its path
 	npmCache      string // a directory of the host; none means an empty one
@@ -72,8 +72,8 @@ func bootProduction(t *testing.T, s settings) *production {
 		s.npmCache = t.TempDir()
 	}
 	services := map[string]string{"backend": sampleApp}
-	if s.frontend {
-		services["frontend"] = sampleFrontend
+	if s.frontend != "" {
+		services["frontend"] = s.frontend
 	}
 	p := &production{repo: newRepository(t, services), active: switcher.Blue, revision: byHand, unitOf: unitOf}
 	if s.template {
