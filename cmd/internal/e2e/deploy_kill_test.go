@@ -54,8 +54,14 @@ func (k *killer) moment(p *production, c *command) {
 	steps := deploy.StepNames()
 	phase, step := []string{"doing", "done"}[k.IntN(2)], steps[k.IntN(len(steps))]
 	journal := p.newestJournal(c)
-	for !c.ended() && !p.journalSays(journal(), phase, step) {
-		time.Sleep(time.Millisecond)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !p.journalSays(journal(), phase, step) {
+		select {
+		case <-tick.C:
+		case <-c.done:
+			return
+		}
 	}
 }
 
