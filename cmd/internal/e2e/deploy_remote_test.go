@@ -128,10 +128,11 @@ func (p *production) neverTold() {
 	withPassword := settings{backend: quick, repository: "http://" + gitUser + ":" + gitPassword + "@" + gitAddr + "/charactier-ai"}
 	p.Run("rm", "/root/.git-credentials")
 	p.configure(withPassword)
-	p.deployed("the password is in the URL", p.repo.commit("by the URL's password", good))
+	done := p.deployed("the password is in the URL", p.repo.commit("by the URL's password", good), "--json").wants(0, "fetching "+remoteRepository)
 	p.Run("systemctl", "stop", "git-server")
-	c := p.left("the same, and the server is gone", nil, "fetching "+remoteRepository)
-	if said := c.said() + p.Run("journalctl", "--boot", "--no-pager", "--output=verbose"); strings.Contains(said, gitPassword) {
+	failed := p.left("the same, and the server is gone", nil, "fetching "+remoteRepository)
+	said := done.said() + failed.said() + p.Run("journalctl", "--boot", "--no-pager", "--output=verbose")
+	if strings.Contains(said, gitPassword) {
 		p.t.Error("the password was said, or is in the journal")
 	}
 	found, _ := p.Command(p.t.Context(), "grep", "-rlF", gitPassword, deployRoot, "/var/log/charactier-deploy.log", "/var/lib").CombinedOutput()
