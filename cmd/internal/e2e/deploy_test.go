@@ -258,6 +258,7 @@ func TestDeploysThatAreBad(t *testing.T) {
 	p.refuses("listens on another port", 3, trouble{"PORT": "5999"}, "not healthy within")
 	p.configure(settings{backend: quick})
 	p.stranger()
+	p.strangerAtTheGate()
 	p.streamsOnStandby()
 	p.deployed("a good one after all that", p.repo.commit("good again", good))
 	p.t.Log(p.usersLeave().Summary())
@@ -273,6 +274,20 @@ func (p *production) stranger() {
 	p.refuses("a stranger has the port", 1, good, "is taken by", "node", "end that process")
 	p.Run("systemctl", "stop", "stranger")
 	p.Run("systemctl", "start", unitOf(standby))
+}
+
+// strangerAtTheGate takes the port once preflight has found it free, and answers
+// every question well, while the slot's own process listens elsewhere.
+func (p *production) strangerAtTheGate() {
+	standby := p.active.Other()
+	port := map[switcher.Slot]string{switcher.Blue: "5000", switcher.Green: "5001"}[standby]
+	p.Write("/run/stranger.js", listenOn(port, "r.end()"))
+	s := hasty
+	s.rest = "  hooks: [\"before start: systemd-run --quiet --unit=stranger node /run/stranger.js\"]\n"
+	p.configure(s)
+	p.refuses("a stranger answers in its place", 3, trouble{"PORT": "5999"}, " of stranger.service (/usr/bin/node /run/stranger.js), which does not belong to "+unitOf(standby), "stays on")
+	p.Run("systemctl", "stop", "stranger")
+	p.configure(settings{backend: quick})
 }
 
 // streamsOnStandby refuses a deploy that would cut streams.
