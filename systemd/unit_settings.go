@@ -13,8 +13,13 @@ type UnitSettings struct {
 	Environment      []string // NAME=value, by Environment=
 	EnvironmentFiles []EnvironmentFile
 	WorkingDirectory string
+	RootDirectory    string
+	Commands         []string      // what its Exec…= lines run, each with its arguments
 	StopTimeout      time.Duration // TimeoutStopSec=; zero means without end
 	DropIns          []string      // paths
+	// Outdated says that the files have changed since systemd read them, so that a
+	// start would follow what they said before.
+	Outdated bool
 }
 
 // EnvironmentFile is one EnvironmentFile= of a unit; the path may be a pattern.
@@ -34,7 +39,15 @@ func (u *Units) Settings(ctx context.Context, unit string) (UnitSettings, error)
 		Environment: property[[]string](p, "Environment"),
 		// An exclamation mark says that it may be missing.
 		WorkingDirectory: strings.TrimPrefix(property[string](p, "WorkingDirectory"), "!"),
+		RootDirectory:    property[string](p, "RootDirectory"),
 		DropIns:          property[[]string](p, "DropInPaths"),
+		Outdated:         property[bool](p, "NeedDaemonReload"),
+	}
+	for _, when := range []string{"ExecStartPre", "ExecStart"} {
+		for _, command := range property[[][]any](p, when) {
+			argv, _ := command[1].([]string)
+			s.Commands = append(s.Commands, strings.Join(argv, " "))
+		}
 	}
 	for _, file := range property[[][]any](p, "EnvironmentFiles") {
 		path, _ := file[0].(string)

@@ -34,7 +34,9 @@ type deploy struct {
 	services []Service // the chosen ones
 	lease    *keeper
 	warnings []string
-	resumed  bool // another command began it
+	standby  []string // what the standby slots are once it was undone
+	cause    error    // of its undoing
+	resumed  bool     // another command began it
 	bake     string
 	began    time.Time
 	waited   atomic.Int64 // nanoseconds that were not our own work
@@ -128,7 +130,9 @@ func (d *deploy) run(ctx context.Context, s step) error {
 	switch {
 	case err == nil:
 		d.report(Report{Step: s.name, State: StateDone, Took: took})
-	case errors.Is(err, errSkipped), errors.Is(err, errUnchanged), errors.Is(err, ErrDetached):
+	case errors.Is(err, ErrDetached):
+		d.report(Report{Step: s.name, State: StateLeft, Took: took})
+	case errors.Is(err, errSkipped), errors.Is(err, errUnchanged):
 		d.report(Report{Step: s.name, State: StateSkipped, Took: took})
 	default:
 		d.report(Report{Step: s.name, State: StateFailed, Text: err.Error(), Took: took})

@@ -15,6 +15,7 @@ import (
 // first. One that cannot be undone ends it: what lies before it may be what
 // traffic stands on.
 func (d *deploy) backward(cause error) (Result, error) {
+	d.cause = cause
 	// Whoever wanted to leave must wait for this.
 	ctx := context.Background()
 	for _, s := range slices.Backward(d.steps()) {
@@ -127,10 +128,10 @@ func (d *deploy) result(o switcher.Outcome) Result {
 	took := time.Since(d.began)
 	r := Result{
 		ID: d.story.id, Kind: d.request().Kind, Outcome: o, Release: f.Origin.Release, Revision: f.Origin.Revision, Subject: f.Origin.Subject,
-		Bake: d.bake, Warnings: d.warnings, Returned: f.Returned, Took: took, Own: d.own(took), Log: d.journal.dir,
+		Bake: d.bake, Warnings: d.warnings, Standby: d.standby, Returned: f.Returned, Took: took, Own: d.own(took), Log: d.journal.dir,
 	}
 	if o != switcher.Unchanged {
-		r.Moves = f.moves(d.request().Services)
+		r.Moves = f.moves(d.request().Services, d.keepsLinks())
 	}
 	return r
 }

@@ -31,7 +31,7 @@ func Plan(ctx context.Context, o Options, r Request) ([]Planned, error) {
 	if err := d.findPlaces(v); err != nil {
 		return nil, err
 	}
-	if err := d.each(func(s Service, p *place) error { return d.checkDirectory(ctx, s, s.Slots[p.New]) }); err != nil {
+	if err := d.each(func(s Service, p *place) error { return d.checkReady(ctx, s, s.Slots[p.New]) }); err != nil {
 		return nil, err
 	}
 	texts := map[string]func() []string{
