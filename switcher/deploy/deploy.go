@@ -37,9 +37,11 @@ type deploy struct {
 	standby  []string // what the standby slots are once it was undone
 	cause    error    // of its undoing
 	resumed  bool     // another command began it
-	bake     string
-	began    time.Time
-	waited   atomic.Int64 // nanoseconds that were not our own work
+	// hooksBefore are the hooks that it ran.
+	hooksBefore map[string]phase
+	bake        string
+	began       time.Time
+	waited      atomic.Int64 // nanoseconds that were not our own work
 
 	reporting sync.Mutex
 }
@@ -100,6 +102,9 @@ func (d *deploy) forward(ctx context.Context, n int) (Result, error) {
 	defer cancel(nil)
 	stop := d.lease.onAsk(func(by string) { cancel(fmt.Errorf("%w by %s", switcher.ErrAborted, by)) })
 	defer stop()
+	if d.resumed {
+		d.finishHooks(ctx)
+	}
 	for _, s := range d.steps()[n:] {
 		err := d.run(ctx, s)
 		switch {

@@ -143,7 +143,9 @@ func (p *Pipeline) Run(ctx context.Context, r Request) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	d := p.newDeploy(j, story{id: j.id, request: r, by: p.opts.Actor, begun: time.Now(), last: map[string]phase{}})
+	s := newStory(j.id)
+	s.request, s.by, s.begun = r, p.opts.Actor, time.Now()
+	d := p.newDeploy(j, s)
 	defer d.close()
 	if err := d.reserve(ctx); err != nil {
 		return d.end(nil, err)

@@ -23,7 +23,9 @@ func Plan(ctx context.Context, o Options, r Request) ([]Planned, error) {
 		return nil, noRepository()
 	}
 	p := &Pipeline{opts: o}
-	d := p.newDeploy(&journal{}, story{request: r, last: map[string]phase{}})
+	s := newStory("")
+	s.request = r
+	d := p.newDeploy(&journal{}, s)
 	v, err := d.view(ctx)
 	if err != nil {
 		return nil, err
