@@ -33,6 +33,7 @@ func deployReports(at time.Time) []deploy.Report {
 		r("smoke", deploy.StateDoing, "", "", 0),
 		r("smoke", deploy.StateSkipped, "", "", 0),
 		r("gate", deploy.StateDoing, "", "", 0),
+		r("gate", deploy.StateWaiting, "", "not healthy after 5s: 503", 0),
 		r("gate", deploy.StateFailed, "", "green of backend was not healthy within 1m0s", time.Minute),
 		r("start", deploy.StateUndoing, "", "", 0),
 		r("start", deploy.StateUndone, "", "", 40*time.Millisecond),
@@ -54,7 +55,9 @@ func TestADeployIsToldInLinesOutsideATerminal(t *testing.T) {
 2026-11-24 08:15:00  build: doing
 2026-11-24 08:15:00  build: done in 3.0 s
 2026-11-24 08:15:00  smoke: doing
+2026-11-24 08:15:00  smoke: nothing to do
 2026-11-24 08:15:00  gate: doing
+2026-11-24 08:15:00  gate: not healthy after 5s: 503
 2026-11-24 08:15:00  gate: failed: green of backend was not healthy within 1m0s
 2026-11-24 08:15:00  start: undoing
 2026-11-24 08:15:00  start: undone in 40 ms

@@ -40,6 +40,7 @@ type deploy struct {
 	// hooksBefore are the hooks that it ran.
 	hooksBefore map[string]phase
 	bake        string
+	bakeFailed  bool // and the traffic could not be returned
 	began       time.Time
 	waited      atomic.Int64 // nanoseconds that were not our own work
 

@@ -99,9 +99,13 @@ func (d *deploy) end(failure, err error) (Result, error) {
 }
 
 func (d *deploy) tellEnd(rec switcher.Record) {
+	var good []string
+	if rec.Outcome == switcher.Done && !d.bakeFailed {
+		good = d.facts().Overruled
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	err := d.lease.with(ctx, func(l Lease) error { return l.End(ctx, rec) })
+	err := d.lease.with(ctx, func(l Lease) error { return l.End(ctx, rec, good) })
 	if err != nil {
 		d.warn("", fmt.Errorf("the history does not say how the deploy ended: %w", err))
 	}

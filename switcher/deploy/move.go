@@ -248,6 +248,7 @@ func (d *deploy) verdicts(v View) (running bool, err error) {
 		return true, nil
 	}
 	d.say("bake", "", "%s", d.bake)
+	d.bakeFailed = len(kept) > 0
 	for _, err := range kept {
 		d.warn("bake", err)
 	}

@@ -96,6 +96,7 @@ func (d *deploy) resolve(ctx context.Context, v View) error {
 		d.facts().Origin = origin
 	}
 	active := true
+	d.facts().Overruled = nil
 	err := d.each(func(s Service, p *place) error {
 		aim, err := d.opts.Releases.Pointed(s.Slots[p.Old].Link)
 		if err != nil {
@@ -200,12 +201,16 @@ func (d *deploy) checkBad(p place, bad []switcher.BadRelease) error {
 	if d.keepsLinks() {
 		o.Release = p.NewRelease // each slot has its own
 	}
-	if d.request().Force || o.Release == "" {
+	if o.Release == "" {
 		return nil
 	}
 	back := d.request().Kind == switcher.KindRollback
 	for _, b := range bad {
 		if b.Release != o.Release && (back || revisionIn(b.Release) != revisionIn(o.Release)) {
+			continue
+		}
+		if d.request().Force {
+			d.facts().Overruled = append(d.facts().Overruled, b.Release)
 			continue
 		}
 		name, advice := b.Release, "deploy a revision that mends it, or insist with --force"

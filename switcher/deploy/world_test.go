@@ -372,8 +372,11 @@ func (l *lease) Move(_ context.Context, kind switcher.Kind, services []string, b
 	return rec, errors.Join(err, refused)
 }
 
-func (l *lease) End(_ context.Context, r switcher.Record) error {
+func (l *lease) End(_ context.Context, r switcher.Record, good []string) error {
 	return l.w.call("end", func() {
+		for _, m := range r.Moves {
+			l.w.bad[m.Service] = slices.DeleteFunc(l.w.bad[m.Service], func(b switcher.BadRelease) bool { return slices.Contains(good, b.Release) })
+		}
 		l.w.records = append(l.w.records, r)
 		if l.w.reserved == l {
 			l.w.reserved = nil
