@@ -254,7 +254,7 @@ func TestDeploysThatAreBad(t *testing.T) {
 	p.ends(switcher.KindDeploy, switcher.Refused)
 	p.refuses("its health lies", 3, trouble{"FAIL_SHARE": "1"}, "GET /api/v1/orders: 500 instead of 200")
 	p.configure(hasty)
-	p.refuses("never healthy", 3, trouble{"HEALTHY": "false"}, "503", "stays on", "logs --slot", "runs again with", "gate backend| ")
+	p.refuses("never healthy", 3, trouble{"HEALTHY": "false"}, "503", "stays on", "logs --slot", "runs again with", "gate| ")
 	p.refuses("listens on another port", 3, trouble{"PORT": "5999"}, "not healthy within")
 	p.configure(settings{backend: quick})
 	p.stranger()
