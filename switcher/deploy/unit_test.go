@@ -25,6 +25,12 @@ func TestAUnitMayRunInItsLinkInMoreThanOneWay(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := os.Symlink("slot", filepath.Join(dir, "relative")); err != nil {
+		t.Fatal(err)
+	}
+	if !(UnitView{Directory: filepath.Join(dir, "relative")}).in(filepath.Join(dir, "slot")) {
+		t.Error("a relative link to the slot's link is not taken for it")
+	}
 	for name, c := range map[string]struct {
 		unit UnitView
 		want bool
