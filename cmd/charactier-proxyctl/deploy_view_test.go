@@ -138,6 +138,43 @@ func TestTheScreenShowsEveryStepOnce(t *testing.T) {
 	}
 }
 
+func TestTheScreenShowsWhyAStepStillWaits(t *testing.T) {
+	at := time.Now()
+	e := &env{stderr: &bytes.Buffer{}, now: func() time.Time { return at }, plain: true}
+	v := &deployScreen{e: e, began: at}
+	gate := func(state deploy.State, text string) string {
+		v.report(deploy.Report{Time: at, Step: "gate", State: state, Text: text})
+		return strings.Join(v.lines(), "\n")
+	}
+	gate(deploy.StateDoing, "")
+	gate(deploy.StateWaiting, "after 5s: connection refused")
+	if got := gate(deploy.StateWaiting, "after 10s: 503"); strings.Contains(got, "5s") || !strings.Contains(got, "after 10s: 503") {
+		t.Errorf("the last answer is not what is shown:\n%s", got)
+	}
+	if got := gate(deploy.StateDone, ""); strings.Contains(got, "503") {
+		t.Errorf("it is shown for good:\n%s", got)
+	}
+	if got := gate(deploy.StateLeft, ""); !strings.Contains(got, "left to be finished") || strings.Contains(got, "nothing to do") {
+		t.Errorf("a step that was left:\n%s", got)
+	}
+}
+
+func TestWhatIsKnownBesideTheResultIsPrinted(t *testing.T) {
+	var out, errs bytes.Buffer
+	e := &env{stdout: &out, stderr: &errs, plain: true}
+	if err := e.deployed(deploy.Result{Outcome: switcher.Unchanged, Release: "r1", Warnings: []string{"it runs elsewhere"}}, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.deployed(deploy.Result{Outcome: switcher.Aborted, Standby: []string{"no warm rollback now"}}, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"nothing changed", "it runs elsewhere", "no warm rollback now"} {
+		if !strings.Contains(out.String()+errs.String(), want) {
+			t.Errorf("%q is missing in\n%s%s", want, &out, &errs)
+		}
+	}
+}
+
 func TestTheScreenShowsTheLastLinesOfABuildAndABar(t *testing.T) {
 	at := time.Now()
 	e := &env{stderr: &bytes.Buffer{}, now: func() time.Time { return at }, plain: true}

@@ -23,7 +23,7 @@ func (d *deploy) hook(ctx context.Context, when, step string) error {
 		if head != when+" "+step || d.hooksBefore[line] == phaseDone {
 			continue
 		}
-		if err := d.noteHook(phaseDoing, step, line); err != nil {
+		if err := d.noteHook(phaseDoing, line); err != nil {
 			return err
 		}
 		err := d.runHook(ctx, step, strings.TrimSpace(command))
@@ -31,7 +31,7 @@ func (d *deploy) hook(ctx context.Context, when, step string) error {
 		if err != nil {
 			end = phaseFailed
 		}
-		if noted := d.noteHook(end, step, line); err == nil {
+		if noted := d.noteHook(end, line); err == nil {
 			err = noted
 		}
 		if err != nil {
@@ -41,8 +41,8 @@ func (d *deploy) hook(ctx context.Context, when, step string) error {
 	return nil
 }
 
-func (d *deploy) noteHook(p phase, step, line string) error {
-	e := entry{Phase: p, Step: step, Hook: line}
+func (d *deploy) noteHook(p phase, line string) error {
+	e := entry{Phase: p, Hook: line}
 	if err := d.journal.write(e); err != nil {
 		return err
 	}

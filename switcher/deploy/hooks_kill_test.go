@@ -84,8 +84,8 @@ func TestAHookThatWasCutOffIsRunAgain(t *testing.T) {
 
 func TestAStepThatIsDoneAnewHasItsHooksAgain(t *testing.T) {
 	s := newStory("x")
-	s.take(entry{Phase: phaseDone, Step: "start", Hook: "before start: a"})
-	s.take(entry{Phase: phaseDone, Step: "switch", Hook: "before switch: b"})
+	s.take(entry{Phase: phaseDone, Hook: "before start: a"})
+	s.take(entry{Phase: phaseDone, Hook: "before switch: b"})
 	s.take(entry{Phase: phaseUndone, Step: "start"})
 	if s.hooks["before start: a"] != "" || s.hooks["before switch: b"] != phaseDone {
 		t.Errorf("the hooks are %v", s.hooks)

@@ -34,7 +34,7 @@ type entry struct {
 	Time    time.Time        `json:"time"`
 	Phase   phase            `json:"phase"`
 	Step    string           `json:"step,omitempty"`
-	Hook    string           `json:"hook,omitempty"` // with doing, done and failed: of the step's
+	Hook    string           `json:"hook,omitempty"` // with doing, done and failed, instead of the step
 	Error   string           `json:"error,omitempty"`
 	Request *Request         `json:"request,omitempty"` // with begin
 	By      *switcher.Actor  `json:"by,omitempty"`      // with begin
