@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// kindBake is the kind of the operation that saves how a bake ended. It moves
+// kindBake is the kind of the operation that saves a verdict: how a bake ended,
+// or that a release is good after all. It moves
 // nothing, takes no longer than the disk does, and is not in the history.
 const kindBake Kind = "bake"
 

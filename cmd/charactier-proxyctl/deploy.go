@@ -198,9 +198,14 @@ func (e *env) deployed(r deploy.Result, asJSON bool) error {
 	switch r.Outcome {
 	case switcher.Unchanged:
 		e.printf("%s is active already; nothing changed\n", clean(r.Release))
+		e.warnAll(r.Warnings)
 		return nil
 	case switcher.Done:
 	default:
+		e.warnAll(r.Warnings)
+		for _, line := range r.Standby {
+			e.notef("%s", clean(line))
+		}
 		e.printf("undone: %s\n", placesOf(r.Moves, func(m switcher.Move) string { return fmt.Sprintf("%s is on %s", clean(m.Service), e.slot(m.From)) }))
 		return nil
 	}
@@ -210,14 +215,18 @@ func (e *env) deployed(r deploy.Result, asJSON bool) error {
 	if r.Bake != "" {
 		e.printf("%s\n", clean(r.Bake))
 	}
-	for _, w := range r.Warnings {
-		e.warnf("%s", clean(w))
-	}
+	e.warnAll(r.Warnings)
 	e.printf("%s done in %s, %s of it ours; log in %s\n", e.paint(green, e.glyph("✓ ", "")+string(r.Kind)), e.dur(r.Took), e.dur(r.Own), r.Log)
 	if r.Kind != switcher.KindRollback { // there is no way back from a way back
 		e.printf("to return: %s rollback\n", e.self())
 	}
 	return nil
+}
+
+func (e *env) warnAll(warnings []string) {
+	for _, w := range warnings {
+		e.warnf("%s", clean(w))
+	}
 }
 
 // deployFailed tells why a deploy was not done and where the traffic is.
@@ -232,8 +241,9 @@ func (e *env) deployFailed(ctx context.Context, r deploy.Result, err error, asJS
 	if where := whereNow(r, err); where != "" {
 		e.trafficf("%s", where)
 	}
-	for _, w := range r.Warnings {
-		e.warnf("%s", clean(w))
+	e.warnAll(r.Warnings)
+	for _, line := range r.Standby {
+		e.notef("%s", clean(line))
 	}
 	if hint != "" {
 		e.hintf("%s", clean(hint))

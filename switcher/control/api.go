@@ -135,6 +135,9 @@ type ReserveStep struct {
 type ReserveEnd struct {
 	ID     string          `json:"id"`
 	Record switcher.Record `json:"record"`
+	// Good are releases of the moved services that are not bad any more: they were
+	// deployed in spite of that, and kept.
+	Good []string `json:"good,omitempty"`
 }
 
 // Status answers RouteStatus: everything an operator looks at first.

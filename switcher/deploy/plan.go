@@ -23,7 +23,9 @@ func Plan(ctx context.Context, o Options, r Request) ([]Planned, error) {
 		return nil, noRepository()
 	}
 	p := &Pipeline{opts: o}
-	d := p.newDeploy(&journal{}, story{request: r, last: map[string]phase{}})
+	s := newStory("")
+	s.request = r
+	d := p.newDeploy(&journal{}, s)
 	v, err := d.view(ctx)
 	if err != nil {
 		return nil, err
@@ -31,7 +33,7 @@ func Plan(ctx context.Context, o Options, r Request) ([]Planned, error) {
 	if err := d.findPlaces(v); err != nil {
 		return nil, err
 	}
-	if err := d.each(func(s Service, p *place) error { return d.checkDirectory(ctx, s, s.Slots[p.New]) }); err != nil {
+	if err := d.each(func(s Service, p *place) error { return d.checkReady(ctx, s, s.Slots[p.New]) }); err != nil {
 		return nil, err
 	}
 	texts := map[string]func() []string{

@@ -30,7 +30,7 @@ func (s *Service) deployService() deploy.Service {
 		ReleaseHeader: s.Gate.ReleaseHeader, WarmUp: s.Gate.WarmUp,
 
 		DrainTimeout: s.DrainTimeout, Warm: s.Warm,
-		RoleRequired: s.Role.Required, RoleTimeout: s.Role.Timeout,
+		RoleRequired: s.Role.Required, RoleTimeout: s.Role.Timeout, RoleWays: s.Role.ways(),
 	}
 	for name, at := range s.Slots {
 		d.Slots[switcher.Slot(name)] = deploy.Place{Address: at.Address, Unit: at.Unit, Link: at.Link}
@@ -39,6 +39,17 @@ func (s *Service) deployService() deploy.Service {
 		d.Smoke = append(d.Smoke, parseSmoke(line))
 	}
 	return d
+}
+
+// ways counts on how many ways a slot is told.
+func (r Role) ways() int {
+	n := 0
+	for _, way := range []string{r.Path, r.Command, r.Unit} {
+		if way != "" {
+			n++
+		}
+	}
+	return n
 }
 
 // parseSmoke reads what [smokeLine] allowed.
