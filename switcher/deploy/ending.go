@@ -15,6 +15,7 @@ import (
 // first. One that cannot be undone ends it: what lies before it may be what
 // traffic stands on.
 func (d *deploy) backward(cause error) (Result, error) {
+	d.mark(cause)
 	// Whoever wanted to leave must wait for this.
 	ctx := context.Background()
 	for _, s := range slices.Backward(d.steps()) {
