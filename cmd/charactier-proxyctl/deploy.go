@@ -236,7 +236,7 @@ func (e *env) deployFailed(ctx context.Context, r deploy.Result, err error, asJS
 		e.warnf("%s", clean(w))
 	}
 	if hint != "" {
-		e.hintf("%s", clean(hint))
+		e.hintf("%s", hint)
 	}
 	if r.Log != "" {
 		e.notef("the deploy's log is in %s", r.Log)
