@@ -43,6 +43,15 @@ type plainError struct{ err error }
 
 func (p plainError) Error() string { return p.err.Error() }
 
+// hintedError is an error with a better hint than its own.
+type hintedError struct {
+	error
+	hint string
+}
+
+func (h hintedError) Unwrap() error { return h.error }
+func (h hintedError) Hint() string  { return h.hint }
+
 // asWire is err as --json shows it: the daemon's own words if they are its.
 func asWire(r switcher.Record, err error, hint string) *control.Error {
 	e := control.AsError(err, r)

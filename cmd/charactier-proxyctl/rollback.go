@@ -33,6 +33,7 @@ deploy offers it again, unless with --force.`,
 	f.register(e, cmd)
 	cmd.Flags().BoolVar(&f.force, "force", false, "even if it was returned from, or is not healthy")
 	cmd.Flags().StringVar(&to, "to", "", "return to the kept release `NAME`")
+	completeReleases(e, cmd, "to")
 	return cmd
 }
 
