@@ -56,7 +56,7 @@ services:
 }
 
 func releaseName(n int) string {
-	return fmt.Sprintf("2026112%dT081500Z-%[1]d%[1]d%[1]d%[1]d%[1]d%[1]d", n)
+	return fmt.Sprintf("2026112%dT081500Z-%s", n, strings.Repeat(fmt.Sprint(n), 12))
 }
 
 // runs runs a command as somebody who is not root, and returns what it said.
