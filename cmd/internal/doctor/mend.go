@@ -69,8 +69,15 @@ func apart(s *Service) string {
 	case s.Active == "":
 		return "charactier-proxyctl status says which slot is the standby: its unit first gets WorkingDirectory= with its link; then deploy, then the other"
 	}
-	return fmt.Sprintf("the standby first: %s; then: %s; only then, as standby, %s with WorkingDirectory=%s",
-		editDirectory(standby), deployNow, active.Unit.Name, active.Link.Path)
+	var steps []string
+	if standby.Unit.Directory != standby.Link.Path {
+		steps = append(steps, "the standby first: "+editDirectory(standby))
+	}
+	steps = append(steps, deployNow)
+	if active.Unit.Directory != active.Link.Path {
+		steps = append(steps, "as standby, "+active.Unit.Name+" with WorkingDirectory="+active.Link.Path)
+	}
+	return strings.Join(steps, "; then: ")
 }
 
 // linkInPlaceOf puts a link where a directory is, so that whatever runs in it

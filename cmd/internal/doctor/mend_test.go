@@ -55,7 +55,9 @@ func TestMendsTakeTheStandbyFirst(t *testing.T) {
 		"the active slot's link leads elsewhere": {func(f *Facts) { blue(f).Unit.Directory = "/opt/app" }, "release", switcher.Blue,
 			"the standby's unit first, then: sudo charactier-proxyctl deploy; once this slot is the standby: sudo systemctl edit " + blueUnit, "ln -s"},
 		"both share a directory": {byHand, "directories", "",
-			"the standby first: sudo systemctl edit " + greenUnit + "  # [Service] WorkingDirectory=" + link + "green; then: sudo charactier-proxyctl deploy; only then, as standby, " + blueUnit, ""},
+			"the standby first: sudo systemctl edit " + greenUnit + "  # [Service] WorkingDirectory=" + link + "green; then: sudo charactier-proxyctl deploy; then: as standby, " + blueUnit, ""},
+		"the standby shares the active slot's directory": {func(f *Facts) { green(f).Unit.Directory = link + "blue" }, "directories", "",
+			"WorkingDirectory=" + link + "green; then: sudo charactier-proxyctl deploy", blueUnit},
 		"both share a directory, and nobody knows which is active": {func(f *Facts) { byHand(f); f.Services[0].Active = "" }, "directories", "",
 			"status says which slot is the standby", "systemctl"},
 		"the active slot is down for want of its link": {func(f *Facts) {
