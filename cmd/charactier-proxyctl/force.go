@@ -10,6 +10,7 @@ import (
 
 	"charactier-proxy/switcher"
 	"charactier-proxy/switcher/control"
+	"charactier-proxy/systemd"
 )
 
 // target is a slot that an operation would move traffic to, by what the daemon
@@ -50,6 +51,28 @@ func (e *env) targets(ctx context.Context, f *moveFlags, kind switcher.Kind, to 
 	return all
 }
 
+// asSystemdHasIt looks once more how the slots' units do, where systemd can be
+// asked: the daemon hears of a unit that was stopped a moment later, and what is
+// forced is not probed.
+func asSystemdHasIt(ctx context.Context, all []target) {
+	ctx, cancel := context.WithTimeout(ctx, hintTime)
+	defer cancel()
+	units, err := systemd.ConnectUnits(ctx)
+	if err != nil {
+		return
+	}
+	defer units.Close()
+	for i := range all {
+		if all[i].slot.Unit == "" {
+			continue
+		}
+		s, err := units.State(ctx, all[i].slot.Unit)
+		if err == nil && s.LoadState == "loaded" {
+			all[i].slot.Runs = &control.UnitStatus{Active: s.ActiveState, Sub: s.SubState, Result: s.Result}
+		}
+	}
+}
+
 // newestMoved keeps the services of the newest switch, which moved in one
 // instant.
 func newestMoved(services []control.ServiceStatus) []control.ServiceStatus {
@@ -67,11 +90,18 @@ func (t target) String() string { return string(t.slot.Name) + " of " + clean(t.
 // stopped says that systemd runs the slot, and does not just now: whoever is
 // sent there gets a 502.
 func (t target) stopped() bool {
-	return t.slot.Unit != "" && t.slot.Runs != nil && (t.slot.Runs.Active == "inactive" || t.slot.Runs.Active == "failed")
+	if t.slot.Unit == "" || t.slot.Runs == nil {
+		return false
+	}
+	switch t.slot.Runs.Active {
+	case "inactive", "failed", "deactivating":
+		return true
+	}
+	return strings.HasPrefix(t.slot.Runs.Sub, "auto-restart") // it has exited, and will be tried again
 }
 
 // mayBeSick says that something else may be wrong than that nobody started it.
-func (t target) mayBeSick() bool { return !t.stopped() || t.slot.Runs.Active == "failed" }
+func (t target) mayBeSick() bool { return !t.stopped() || t.slot.Runs.Active != "inactive" }
 
 func (t target) isHealthy() bool { return t.slot.Health.State == healthy }
 

@@ -42,7 +42,7 @@ func TestAForcedMoveToASlotThatDoesNotRun(t *testing.T) {
 			[]string{"green of backend does not answer, backend-green.service is ", "requests will fail with 502"}},
 		"switch as root": {0, []string{"switch", "--force", "--yes"}, control.ExitDone, nil},
 	} {
-		for _, state := range []string{"inactive", "failed"} {
+		for _, state := range []string{"inactive", "failed", "deactivating"} {
 			t.Run(name+", "+state, func(t *testing.T) {
 				socket := startFake(t, strings.Replace(stoppedGreen, "ACTIVE", state, 1))
 				e, stdout, stderr := testEnv()

@@ -91,6 +91,7 @@ func (e *env) move(ctx context.Context, f *moveFlags, kind switcher.Kind, to swi
 	}
 	if f.force {
 		all := e.targets(ctx, f, kind, to)
+		asSystemdHasIt(ctx, all)
 		if kind == switcher.KindRollback && e.uid == 0 && slices.ContainsFunc(all, target.stopped) {
 			return e.startAndReturn(ctx, f, all)
 		}
