@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -24,7 +23,7 @@ func (f unitFailure) Output() []string { return f.Journal }
 func (f unitFailure) Unwrap() error    { return f.UnitError }
 
 func (f unitFailure) Hint() string {
-	return fmt.Sprintf("systemctl status %[1]s, journalctl -u %[1]s -n 100", f.Unit)
+	return "systemctl status --full --lines=100 " + f.Unit // with the journal: hints end up in one line of logs too
 }
 
 func withOutput(err error) error {

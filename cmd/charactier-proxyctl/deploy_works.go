@@ -179,19 +179,6 @@ func (w *works) probe(ctx context.Context, s deploy.Service, slot switcher.Slot)
 	return fields.Get(s.ReleaseHeader), nil
 }
 
-// usedBy maps releases to the slots that lead to them.
-func (w *works) usedBy() map[string][]usedPlace {
-	used := map[string][]usedPlace{}
-	for _, s := range w.config.DeployServices() {
-		for _, slot := range []switcher.Slot{switcher.Blue, switcher.Green} {
-			if name := release.ReleaseOfLink(s.Slots[slot].Link); name != "" {
-				used[name] = append(used[name], usedPlace{s.Name, slot})
-			}
-		}
-	}
-	return used
-}
-
 // untilSignal returns a context that the first SIGINT, SIGTERM or SIGHUP ends.
 // Further ones change nothing: what is undone then must not be left half. A
 // terminal that is gone makes no writing to it fatal.

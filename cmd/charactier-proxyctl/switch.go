@@ -54,6 +54,7 @@ Ctrl-C before the swap aborts; after it, it only ends the waiting.`,
 		},
 	}
 	f.register(e, cmd)
+	cmd.Flags().BoolVar(&f.force, "force", false, "move even if the target is not healthy")
 	cmd.Flags().DurationVar(&f.bake, "bake", 0, "watch it for `TIME`, and return if it is worse")
 	return cmd
 }
@@ -63,7 +64,6 @@ func (f *moveFlags) register(e *env, cmd *cobra.Command) {
 	cmd.Flags().DurationVar(&f.wait, "wait", 0, "let the target take up to `TIME` to become healthy")
 	cmd.Flags().DurationVar(&f.drain, "drain-timeout", 0, "wait at most `TIME` for requests on the old slot")
 	cmd.Flags().BoolVar(&f.noDrainWait, "no-drain-wait", false, "do not wait for them; they still end undisturbed")
-	cmd.Flags().BoolVar(&f.force, "force", false, "move even if the target is not healthy")
 }
 
 func (f *moveFlags) request(to switcher.Slot) (control.SwitchRequest, error) {
@@ -94,8 +94,12 @@ func (e *env) move(ctx context.Context, f *moveFlags, kind switcher.Kind, to swi
 		request.To = to
 	}
 	if f.force {
-		err := e.confirm(f.yes, "--force moves "+f.scope()+" without looking whether the target is healthy")
-		if err != nil {
+		all := e.targets(ctx, f, kind, to)
+		asSystemdHasIt(ctx, all)
+		if kind == switcher.KindRollback && e.uid == 0 && slices.ContainsFunc(all, target.stopped) {
+			return e.startAndReturn(ctx, f, all)
+		}
+		if err := e.mayForce(ctx, f, kind, all); err != nil {
 			return err
 		}
 	}

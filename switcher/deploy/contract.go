@@ -109,6 +109,8 @@ type Releases interface {
 	// Restore leads a link to where it led before, and removes it where there was
 	// none.
 	Restore(link, target string) error
+	// Mark notes that a release did not prove itself.
+	Mark(release, reason string) error
 	// Prune removes what nobody needs, never one of those in use.
 	Prune(keep int, inUse []string) (removed []string, err error)
 	// Free returns how many bytes are free.

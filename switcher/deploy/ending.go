@@ -16,6 +16,7 @@ import (
 // traffic stands on.
 func (d *deploy) backward(cause error) (Result, error) {
 	d.cause = cause
+	d.mark(cause)
 	// Whoever wanted to leave must wait for this.
 	ctx := context.Background()
 	for _, s := range slices.Backward(d.steps()) {

@@ -67,6 +67,12 @@ func OpenStore(o StoreOptions) (*Store, error) {
 	return &Store{Store: s, opts: o, drafts: map[string]*making{}}, nil
 }
 
+// LookStore is for whoever only looks: it makes no directory, and needs no
+// rights but to read.
+func LookStore(root string) *Store {
+	return &Store{Store: release.Look(root), opts: StoreOptions{Root: root}}
+}
+
 // Resolve finds out what a source means now.
 func (s *Store) Resolve(ctx context.Context, src Source) (Origin, error) {
 	switch {

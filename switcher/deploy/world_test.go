@@ -32,7 +32,8 @@ type world struct {
 	links    map[string]string
 	revision map[string]string // of sealed releases
 	drafts   map[string]bool
-	building bool // a build's unit runs
+	marks    map[string]string // why releases did not prove themselves
+	building bool              // a build's unit runs
 	units    map[string]*unit
 	reserved *lease
 	records  []switcher.Record
@@ -560,6 +561,15 @@ func (r releases) Pointed(link string) (a Aim, err error) {
 
 func (r releases) Restore(link, target string) error {
 	return r.w.call("restore", func() { r.w.links[link] = target })
+}
+
+func (r releases) Mark(release, reason string) error {
+	return r.w.call("mark "+release, func() {
+		if r.w.marks == nil {
+			r.w.marks = map[string]string{}
+		}
+		r.w.marks[release] = reason
+	})
 }
 
 func (r releases) Prune(keep int, inUse []string) (removed []string, err error) {
