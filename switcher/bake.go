@@ -45,7 +45,29 @@ type Bake struct {
 	ID       string   `json:"id"` // of the switch that began it
 	Plan     BakePlan `json:"plan"`
 	Baseline Baseline `json:"baseline"`
+	Seen     BakeSeen `json:"seen,omitzero"`
 	BakeResult
+}
+
+// BakeSeen is what a bake has seen so far, each kind of evidence for itself.
+type BakeSeen struct {
+	Requests BakeTally `json:"requests,omitzero"` // that failed
+	Probes   BakeTally `json:"probes,omitzero"`   // that failed
+	Latency  BakeTally `json:"latency,omitzero"`  // requests that were slow
+}
+
+// BakeTally counts samples, and stretches of time that are over.
+type BakeTally struct {
+	Samples int64 `json:"samples"`
+	Bad     int64 `json:"bad"` // of them
+
+	Stretches    int `json:"stretches"`
+	BadStretches int `json:"bad_stretches"` // in which too many were bad
+	// Sums over the stretches: their samples, the bad of them, and the squares of
+	// these by the samples.
+	All     float64 `json:"all"`
+	Failed  float64 `json:"failed"`
+	Squares float64 `json:"squares"`
 }
 
 // BakePlan is how a newly active slot is compared with the one before.

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// kindBake is the kind of the operation that saves how a bake ended. It moves
+// kindBake is the kind of the operation that saves a verdict: how a bake ended,
+// or that a release is good after all. It moves
 // nothing, takes no longer than the disk does, and is not in the history.
 const kindBake Kind = "bake"
 
@@ -30,6 +31,33 @@ func (s *Switcher) EndBake(ctx context.Context, id string, results map[string]Ba
 	}
 	s.tellBakes(old, "")
 	s.leave(op)
+	return nil
+}
+
+// NoteBakes saves what bakes have seen so far, by service, so that a restart
+// does not forget it. A bake that has ended, or that the switch id did not
+// begin, is left alone. It waits for nothing: while an operation runs, the error
+// wraps [ErrBusy].
+func (s *Switcher) NoteBakes(ctx context.Context, id string, seen map[string]BakeSeen) error {
+	op, _, err := s.begin(ctx, kindBake, Request{Actor: s.opts.Actor, always: true})
+	if err != nil {
+		return fmt.Errorf("noting the bake of %s: %w", id, err)
+	}
+	defer s.leave(op)
+	next := s.next(s.State())
+	noted := false
+	for name, saw := range seen {
+		if bake := next.Services[name].Bake; bake != nil && bake.ID == id && !bake.final() {
+			bake.Seen, noted = saw, true
+		}
+	}
+	if !noted {
+		return nil
+	}
+	if err := s.opts.Store.Save(next); err != nil {
+		return fmt.Errorf("noting the bake of %s: %w", id, err)
+	}
+	s.take(next)
 	return nil
 }
 

@@ -99,6 +99,42 @@ func TestABakeThatEndsIsInTheRecordOfItsSwitch(t *testing.T) {
 	}
 }
 
+func TestWhatABakeHasSeenOutlivesARestart(t *testing.T) {
+	w := newWorld(t)
+	s := w.mustBoot()
+	rec := mustSwitch(t, s, baked(Green, "backend"))
+	seen := BakeSeen{Requests: BakeTally{Samples: 151, Bad: 46, Stretches: 5, BadStretches: 5, All: 151, Failed: 46, Squares: 14.1}}
+	all := map[string]BakeSeen{"backend": seen, "frontend": seen, "nothing": seen}
+	if err := s.NoteBakes(t.Context(), rec.ID, all); err != nil {
+		t.Fatal(err)
+	}
+	next := w.mustBoot()
+	wantEqual(t, "seen after a restart", seen, next.State().Services["backend"].Bake.Seen)
+	if err := next.NoteBakes(t.Context(), "another", map[string]BakeSeen{"backend": {}}); err != nil {
+		t.Fatal(err)
+	}
+	wantEqual(t, "seen after a note of another switch", seen, next.State().Services["backend"].Bake.Seen)
+	if err := next.EndBake(t.Context(), rec.ID, map[string]BakeResult{"backend": result(next, "backend", Passed, "fine")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := next.NoteBakes(t.Context(), rec.ID, map[string]BakeSeen{"backend": {}}); err != nil {
+		t.Fatal(err)
+	}
+	wantEqual(t, "seen after the end", seen, next.State().Services["backend"].Bake.Seen)
+}
+
+func TestANoteThatCannotBeSavedChangesNothing(t *testing.T) {
+	w := newWorld(t)
+	s := w.mustBoot()
+	rec := mustSwitch(t, s, baked(Green, "backend"))
+	was := s.State()
+	w.faults.arm(1, failWrites)
+	if err := s.NoteBakes(t.Context(), rec.ID, map[string]BakeSeen{"backend": {Requests: BakeTally{Samples: 1}}}); err == nil {
+		t.Error("it says that it was saved")
+	}
+	wantEqual(t, "state", was, s.State())
+}
+
 func TestAFailedBakeReturnsAllServicesOfItsSwitch(t *testing.T) {
 	w := newWorld(t)
 	w.releases = releases{"backend blue": "r1", "backend green": "r2"}

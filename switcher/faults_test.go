@@ -91,6 +91,15 @@ var scenarios = []scenario{
 		active: map[string]Slot{"backend": Green, "frontend": Blue},
 	},
 	{
+		name:    "note of a bake",
+		prepare: func(w *world, s *Switcher) { mustSwitch(w.t, s, baked(Green, "backend")) },
+		operate: func(w *world, s *Switcher) (Record, error) {
+			seen := BakeSeen{Requests: BakeTally{Samples: 151, Bad: 46}}
+			return Record{}, s.NoteBakes(w.t.Context(), s.State().Services["backend"].Bake.ID, map[string]BakeSeen{"backend": seen})
+		},
+		active: map[string]Slot{"backend": Green, "frontend": Blue},
+	},
+	{
 		name:    "return of a bake",
 		prepare: func(w *world, s *Switcher) { mustSwitch(w.t, s, baked(Green)) },
 		operate: func(w *world, s *Switcher) (Record, error) {

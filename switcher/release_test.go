@@ -2,6 +2,7 @@ package switcher
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -58,6 +59,25 @@ func TestAReleaseThatWasRolledBackFromIsBad(t *testing.T) {
 	}
 	if bad := badReleases(next, "frontend"); bad != "" {
 		t.Errorf("bad although its release is not known: %s", bad)
+	}
+}
+
+func TestAReleaseThatWasDeployedNeverthelessIsGood(t *testing.T) {
+	w, s, _ := releaseWorld(t)
+	mustSwitch(t, s, to(Green))
+	rolledBack(t, s, Request{Actor: root})
+	for _, good := range [][]string{nil, {"r0"}, {"r2"}} {
+		res := mustReserve(t, s, KindDeploy)
+		if _, err := s.EndReservation(res.ID, Record{Outcome: Done, Moves: []Move{backendToGreen()}}, good...); err != nil {
+			t.Fatal(err)
+		}
+		want := "r2"
+		if slices.Contains(good, "r2") {
+			want = ""
+		}
+		if bad := badReleases(w.mustBoot(), "backend"); bad != want {
+			t.Errorf("bad after a deploy with %q kept: %q, want %q", good, bad, want)
+		}
 	}
 }
 

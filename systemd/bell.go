@@ -7,7 +7,7 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// bell rings for those who wait for a unit to change. It takes the signals of
+// bell rings for those who wait for a unit, or its file, to change. It takes the signals of
 // a connection before everybody else: a ring is never queued behind others and
 // never lost, and it carries nothing, so that who is slow hears one for many.
 type bell struct {
@@ -34,12 +34,42 @@ func newBell() *bell {
 // DeliverSignal is called by the goroutine that reads the connection.
 func (b *bell) DeliverSignal(iface, name string, signal *dbus.Signal) {
 	if iface != propertiesInterface {
+		if iface == managerInterface && isAboutFiles(name, signal.Body) {
+			b.ringAll()
+		}
 		b.signalQueue.DeliverSignal(iface, name, signal)
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, rung := range b.waiting[signal.Path] {
+	ring(b.waiting[signal.Path])
+}
+
+// fileSignals are those by which systemd tells that units may have been enabled
+// or disabled, which no unit tells itself: once that has happened, and once
+// systemd has read its files anew, before which it may answer as it did.
+func fileSignals() []string { return []string{"UnitFilesChanged", "Reloading"} }
+
+func isAboutFiles(name string, body []any) bool {
+	switch name {
+	case "UnitFilesChanged":
+		return true
+	case "Reloading": // with whether it begins
+		return len(body) == 1 && body[0] == false
+	}
+	return false
+}
+
+func (b *bell) ringAll() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, all := range b.waiting {
+		ring(all)
+	}
+}
+
+func ring(all []chan struct{}) {
+	for _, rung := range all {
 		select {
 		case rung <- struct{}{}:
 		default: // it rings already

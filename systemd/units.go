@@ -71,7 +71,27 @@ func connect(ctx context.Context, direct bool) (*Units, error) {
 		conn.Close()
 		return nil, fmt.Errorf("subscribing to signals: %w", err)
 	}
+	if err := u.watchFiles(ctx); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("subscribing to changes of unit files: %w", err)
+	}
 	return u, nil
+}
+
+// watchFiles makes every watched unit's bell ring when units are enabled or
+// disabled.
+func (u *Units) watchFiles(ctx context.Context) error {
+	if u.direct {
+		return nil
+	}
+	for _, name := range fileSignals() {
+		err := u.signals.AddMatchSignalContext(ctx, godbus.WithMatchObjectPath("/org/freedesktop/systemd1"),
+			godbus.WithMatchInterface(managerInterface), godbus.WithMatchMember(name))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func dial(ctx context.Context, direct bool, handler godbus.SignalHandler) (*godbus.Conn, error) {

@@ -63,3 +63,28 @@ func TestABusThatHangsKeepsNobody(t *testing.T) {
 		far.Close()
 	})
 }
+
+// Only the manager tells that a unit was enabled, and after that until when it
+// may have answered as before.
+func TestTheBellRingsWhenUnitFilesChange(t *testing.T) {
+	b := newBell()
+	for _, c := range []struct {
+		iface, name string
+		body        []any
+		rings       bool
+	}{
+		{managerInterface, "UnitFilesChanged", nil, true},
+		{managerInterface, "Reloading", []any{false}, true},
+		{managerInterface, "Reloading", []any{true}, false},
+		{managerInterface, "Reloading", nil, false},
+		{managerInterface, "JobNew", []any{uint32(1)}, false},
+		{unitInterface, "UnitFilesChanged", nil, false},
+	} {
+		rung := b.listen("/a")
+		b.DeliverSignal(c.iface, c.name, &godbus.Signal{Path: "/org/freedesktop/systemd1", Name: c.iface + "." + c.name, Body: c.body})
+		if got := len(rung) == 1; got != c.rings {
+			t.Errorf("%s.%s %v: it rang: %v", c.iface, c.name, c.body, got)
+		}
+		b.leave("/a", rung)
+	}
+}

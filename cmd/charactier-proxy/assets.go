@@ -8,10 +8,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/singleflight"
 
 	"charactier-proxy/cmd/internal/config"
 	"charactier-proxy/proxy"
@@ -36,11 +38,20 @@ type keptAssets struct {
 	inside   string // where a release has its assets
 	log      *zap.Logger
 
+	known   atomic.Pointer[assetList]
+	listing singleflight.Group // of one, which nobody waits for who need not
+
 	mu         sync.Mutex
-	dirs       []string // the newest release's first
-	listed     time.Time
 	complained time.Time
 }
+
+// assetList is never changed: another one takes its place.
+type assetList struct {
+	dirs []string // the newest release's first
+	read time.Time
+}
+
+func (l *assetList) fresh() bool { return l != nil && time.Since(l.read) < assetListAge }
 
 // withAssets describes the services to the data path, with the assets of their
 // kept releases.
@@ -60,9 +71,26 @@ func withAssets(cfg *config.Config, log *zap.Logger) []proxy.Service {
 	return all
 }
 
-// Open opens the file of the newest release that has it.
+// Open opens the file of the newest release that has it. A list that is old may
+// lack the newest releases and is read anew beside; only who finds nothing in it
+// waits for that.
 func (k *keptAssets) Open(name string) (fs.File, error) {
-	for _, dir := range k.list() {
+	known := k.known.Load()
+	if known.fresh() {
+		return k.openIn(known.dirs, name)
+	}
+	fresh := k.listing.DoChan("", k.readAgain)
+	if known != nil {
+		if file, err := k.openIn(known.dirs, name); err == nil {
+			return file, nil
+		}
+	}
+	<-fresh
+	return k.openIn(k.known.Load().dirs, name)
+}
+
+func (k *keptAssets) openIn(dirs []string, name string) (fs.File, error) {
+	for _, dir := range dirs {
 		file, err := openWithin(dir, name)
 		if err == nil {
 			return file, nil
@@ -94,23 +122,17 @@ func openWithin(dir, name string) (*os.File, error) {
 	return file, nil
 }
 
-// list returns the directories that assets are in.
-func (k *keptAssets) list() []string {
-	dirs, err := k.listNow()
+// readAgain reads the list, unless who came before has just done so.
+func (k *keptAssets) readAgain() (any, error) {
+	if k.known.Load().fresh() {
+		return nil, nil
+	}
+	dirs, err := k.read()
 	if err != nil {
 		k.complain(err)
 	}
-	return dirs
-}
-
-func (k *keptAssets) listNow() (_ []string, err error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.listed.IsZero() || time.Since(k.listed) >= assetListAge {
-		k.dirs, err = k.read()
-		k.listed = time.Now()
-	}
-	return k.dirs, err
+	k.known.Store(&assetList{dirs, time.Now()})
+	return nil, nil
 }
 
 // read finds the releases that have assets. What cannot be read does not hide

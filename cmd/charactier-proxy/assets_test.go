@@ -138,7 +138,7 @@ func TestNothingOutsideOfAReleasesAssetsIsGiven(t *testing.T) {
 	if got := content(t, k, "chunks/b.js"); got != "code" {
 		t.Errorf("chunks/b.js: %q", got)
 	}
-	if dirs := k.list(); len(dirs) != 1 {
+	if dirs := k.known.Load().dirs; len(dirs) != 1 {
 		t.Errorf("looked into %v", dirs)
 	}
 }
@@ -160,12 +160,44 @@ func TestAFloodOfMissesReadsTheListOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	first := k.listed
-	if dirs := k.list(); len(dirs) != maxAssetReleases || !strings.Contains(dirs[0], fmt.Sprintf("%03d-rev", maxAssetReleases+9)) {
+	first := k.known.Load().read
+	content(t, k, "none")
+	if dirs := k.known.Load().dirs; len(dirs) != maxAssetReleases || !strings.Contains(dirs[0], fmt.Sprintf("%03d-rev", maxAssetReleases+9)) {
 		t.Errorf("%d directories, the first %s", len(dirs), dirs[0])
 	}
-	if got := k.listed.Sub(first); got != 0 && got < assetListAge {
+	if got := k.known.Load().read.Sub(first); got != 0 && got < assetListAge {
 		t.Errorf("listed again after %s", got)
+	}
+}
+
+// A directory may be slow to read. Who finds a file in what is known does not
+// wait for it; who finds none must, for the newest release may have it.
+func TestAFileThatIsKnownWaitsForNoList(t *testing.T) {
+	r := newReleases(t)
+	r.add("1-one", "a.js", "one")
+	k := r.kept()
+	content(t, k, "a.js")
+	r.add("2-two", "b.js", "two")
+	k.known.Store(&assetList{dirs: k.known.Load().dirs, read: time.Now().Add(-time.Hour)})
+	slow := make(chan struct{})
+	k.listing.DoChan("", func() (any, error) {
+		<-slow
+		return k.readAgain()
+	})
+	found, missed := make(chan string, 8), make(chan string, 8)
+	for range 8 {
+		go func() { found <- content(t, k, "a.js") }()
+		go func() { missed <- content(t, k, "b.js") }()
+	}
+	await(t, "what is known", func() bool { return len(found) == 8 })
+	if len(missed) > 0 {
+		t.Errorf("before the list was read: %q", <-missed)
+	}
+	close(slow)
+	for range 8 {
+		if one, two := <-found, <-missed; one != "one" || two != "two" {
+			t.Errorf("got %q and %q", one, two)
+		}
 	}
 }
 
@@ -178,7 +210,7 @@ func TestNoFileOfAReleaseStaysOpen(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // which would close what we forgot
 	before := openFiles(t)
 	for range 100 {
-		k.listed = time.Time{}
+		k.known.Store(nil)
 		for _, name := range []string{"a.js", "none.js", "out.js", "."} {
 			content(t, k, name)
 		}
@@ -209,7 +241,7 @@ func TestReleasesThatCannotBeReadAreToldOfOnce(t *testing.T) {
 	k := r.kept()
 	k.log = zap.New(core)
 	for range 20 {
-		k.listed = time.Time{} // as after a while
+		k.known.Store(nil) // as after a while
 		content(t, k, "a.js")
 	}
 	lines := log.TakeAll()

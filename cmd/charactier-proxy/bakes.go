@@ -23,11 +23,15 @@ const (
 	// returnWait is how long the old slot may take to prove healthy when the
 	// traffic is to go back: one probe that goes astray must not keep it out.
 	returnWait = 2 * time.Second
+	// noteEvery is how often at most is saved what a bake has seen, and noteParts
+	// how often in all; what looks worse for the first time is saved at once.
+	noteEvery = 5 * time.Second
+	noteParts = 100
 )
 
 // bakes watches the services that bake and returns the traffic of those that
-// fail. Which these are is in the state alone, so that a bake goes on after a
-// restart, with counters that begin anew, for what is left of its time.
+// fail. Which these are is in the state alone, with what they have seen, so that a
+// bake goes on after a restart for what is left of its time.
 type bakes struct {
 	stats    func() map[string]map[string]proxy.SlotStats
 	switcher *switcher.Switcher
@@ -55,6 +59,10 @@ type baking struct {
 	already time.Duration // that had passed then
 	text    string
 	asking  bool // a probe is under way
+
+	noted   time.Time // when it was last saved what it has seen
+	seen    switcher.BakeSeen
+	suspect bool // it looked worse then
 }
 
 // run looks until ctx ends.
@@ -68,7 +76,10 @@ func (b *bakes) run(ctx context.Context) {
 			for id, results := range b.look(ctx) {
 				b.conclude(ctx, id, results)
 			}
+			b.note(ctx, (*baking).due)
 		case <-ctx.Done():
+			b.look(ctx) // the next daemon draws the conclusions
+			b.note(context.WithoutCancel(ctx), func(*baking) bool { return true })
 			return
 		}
 	}
@@ -114,6 +125,53 @@ func (b *bakes) look(ctx context.Context) map[string]map[string]switcher.BakeRes
 	return ended
 }
 
+// note saves what the bakes have seen whose turn it is. Where an operation runs it
+// is put off until the next look.
+func (b *bakes) note(ctx context.Context, due func(*baking) bool) {
+	for id, seen := range b.unsaved(due) {
+		err := b.switcher.NoteBakes(ctx, id, seen)
+		if errors.Is(err, switcher.ErrBusy) {
+			continue
+		}
+		if err != nil && ctx.Err() == nil {
+			b.log.Warn("saving what a bake has seen: a restart may forget it", zap.String("op", id), zap.Error(err))
+		}
+		b.noted(id, seen)
+	}
+}
+
+// unsaved is what bakes have seen, by the ID of their switch and by service.
+func (b *bakes) unsaved(due func(*baking) bool) map[string]map[string]switcher.BakeSeen {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	unsaved := map[string]map[string]switcher.BakeSeen{}
+	for name, r := range b.running {
+		if r.judge.Seen() == r.seen || !due(r) {
+			continue
+		}
+		if unsaved[r.id] == nil {
+			unsaved[r.id] = map[string]switcher.BakeSeen{}
+		}
+		unsaved[r.id][name] = r.judge.Seen()
+	}
+	return unsaved
+}
+
+func (b *bakes) noted(id string, seen map[string]switcher.BakeSeen) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for name, saw := range seen {
+		if r := b.running[name]; r != nil && r.id == id {
+			r.noted, r.seen, r.suspect = time.Now(), saw, r.judge.Suspects()
+		}
+	}
+}
+
+// due reports whether it is time to save what was seen.
+func (r *baking) due() bool {
+	return r.judge.Suspects() && !r.suspect || time.Since(r.noted) >= max(noteEvery, r.judge.Time()/noteParts)
+}
+
 // bakingNow are the services whose bake has no verdict yet.
 func bakingNow(st switcher.State) map[string]switcher.ServiceState {
 	services := map[string]switcher.ServiceState{}
@@ -136,7 +194,9 @@ func (b *bakes) runningLocked(name string, svc switcher.ServiceState) *baking {
 	r := &baking{
 		id: svc.Bake.ID, place: p, judge: bake.New(svc.Bake.Plan, svc.Bake.Baseline), from: b.begun[p],
 		probes: health.Probes, failed: health.ProbesFailed, since: now, already: max(0, now.Sub(svc.Bake.Since)),
+		noted: now, seen: svc.Bake.Seen,
 	}
+	r.judge.Resume(r.already, svc.Bake.Seen)
 	b.running[name] = r
 	return r
 }

@@ -1,6 +1,11 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -46,6 +51,56 @@ func TestABakeOutlivesTheDaemon(t *testing.T) {
 			t.Errorf("the record of the switch says %+v", r.Bake)
 		}
 	}
+}
+
+// What failed before the daemon was killed, or told to end, still speaks against
+// the slot when nobody sends anything afterwards.
+func TestAKilledDaemonForgetsNoFailures(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
+		t.Run(sig.String(), func(t *testing.T) {
+			t.Parallel() // most of it is waiting
+			w := newKillWorldOf(t, 1, func(int) (string, string) { return namedSlot(t, "blue"), newSickSlot(t, 2).address })
+			w.start("never")
+			rec, err := w.client.Switch(t.Context(), control.SwitchRequest{Bake: 8 * time.Second})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 60 {
+				_, _, _ = get(w.addresses[0], "/") // every other one fails
+			}
+			if sig == syscall.SIGKILL {
+				await(t, "the failures to be saved", func() bool { return w.savedFailures() > 0 })
+			}
+			if err := w.cmd.Process.Signal(sig); err != nil {
+				t.Fatal(err)
+			}
+			w.awaitDeath()
+			saved := w.savedFailures()
+			w.start("never")
+			await(t, "the traffic to be returned", func() bool { return w.service().Active == switcher.Blue })
+			got := w.service().Bake
+			if want := fmt.Sprintf("%d of ", saved); got.Verdict != switcher.BakeFailed || !strings.HasPrefix(got.Text, want) || sig == syscall.SIGTERM && saved != 30 {
+				t.Errorf("%s: %d were saved, the bake is %+v", rec.ID, saved, got)
+			}
+		})
+	}
+}
+
+// savedFailures reads the state file for how many failures a bake has seen.
+func (w *killWorld) savedFailures() int64 {
+	w.Helper()
+	raw, err := os.ReadFile(filepath.Join(w.dir, "state", "state.json"))
+	if err != nil {
+		w.Fatal(err)
+	}
+	var file struct{ State switcher.State }
+	if err := json.Unmarshal(raw, &file); err != nil {
+		w.Fatal(err)
+	}
+	if bake := file.State.Services["s0"].Bake; bake != nil {
+		return bake.Seen.Requests.Bad
+	}
+	return 0
 }
 
 // Killed at any step of the return that a bake causes, the daemon is on exactly

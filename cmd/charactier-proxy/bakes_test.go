@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"charactier-proxy/switcher"
+	"charactier-proxy/switcher/bake"
 	"charactier-proxy/switcher/control"
 )
 
@@ -186,6 +187,42 @@ func TestABadReleaseIsReturned(t *testing.T) {
 	}
 }
 
+// busyBefore is a world whose users have left by when it is returned.
+func busyBefore(t *testing.T, green *sickSlot, bakeYAML string) (w *world, address string) {
+	address = freeAddress(t)
+	w = newWorld(t, services(service("backend", address, newSickSlot(t, 0).address, green.address)+bakeYAML))
+	t.Run("users", func(t *testing.T) {
+		users(t, 8, address, "/")
+		w.awaitBaseline("backend")
+	})
+	return w, address
+}
+
+func TestABadReleaseIsReturnedThoughItsUsersLeft(t *testing.T) {
+	w, address := busyBefore(t, newSickSlot(t, 3), bakeYAML)
+	rec := w.mustBake(control.SwitchRequest{Bake: 4 * time.Second})
+	for range 60 {
+		_, _, _ = get(address, "/") // every third fails
+	}
+	got := w.verdict(rec.ID)
+	if got.Verdict != switcher.BakeFailed || got.Returned == "" || !strings.Contains(got.Text, "20 of 60 requests failed on green (33.3 %), 0 of ") || !strings.Contains(got.Text, " on blue before (0.0 %)") {
+		t.Errorf("the bake is %+v", got)
+	}
+}
+
+func TestABakeWithoutItsUsersEndsAsConfigured(t *testing.T) {
+	for policy, active := range map[string]switcher.Slot{"keep": switcher.Green, "return": switcher.Blue} {
+		w, _ := busyBefore(t, newSickSlot(t, 0), "    bake: {min_requests: 10, inconclusive: "+policy+"}\n")
+		rec := w.mustBake(control.SwitchRequest{Bake: 3 * time.Second})
+		if got := w.verdict(rec.ID); got.Verdict != switcher.Inconclusive || !strings.Contains(got.Text, "the users are gone") || (got.Returned != "") != (policy == "return") {
+			t.Errorf("%s: the bake is %+v", policy, got)
+		}
+		if now := w.status().Services[0].Active; now != active {
+			t.Errorf("%s: the traffic is on %s", policy, now)
+		}
+	}
+}
+
 func TestAGoodReleaseStays(t *testing.T) {
 	w, _ := bakeWorld(t, newSickSlot(t, 200), newSickSlot(t, 200))
 	rec := w.mustBake(control.SwitchRequest{Bake: 2 * time.Second})
@@ -209,7 +246,9 @@ func TestWhatClientsDoWrongIsNoReasonToReturn(t *testing.T) {
 func TestASlowReleaseIsReturned(t *testing.T) {
 	blue, green := newSickSlot(t, 0), newSickSlot(t, 0)
 	w, _ := bakeWorld(t, blue, green)
-	green.slow.Store(int64(300 * time.Millisecond))
+	// A busy machine is slow by itself.
+	before := w.daemon.baseline(place{"backend", switcher.Blue}).P95Most
+	green.slow.Store(int64(300*time.Millisecond + 3*before))
 	users(t, 32, w.status().Services[0].Listen[0], "/")
 	rec := w.mustBake(control.SwitchRequest{Bake: 10 * time.Second})
 	if got := w.verdict(rec.ID); got.Verdict != switcher.BakeFailed || got.Returned == "" || !strings.Contains(got.Text, "requests take longer than before") {
@@ -272,6 +311,26 @@ func TestNothingIsReturnedToASlotThatIsIll(t *testing.T) {
 	}
 	if got := strings.Join(w.status().Warnings, "\n"); strings.Contains(got, "could not be returned") {
 		t.Errorf("warnings after the rollback: %s", got)
+	}
+}
+
+// What looks worse is saved at once, and all else when its time has come.
+func TestWhatLooksWorseIsSavedAtOnce(t *testing.T) {
+	base := switcher.Baseline{Slot: switcher.Blue, Over: time.Minute, Requests: 6000}
+	r := &baking{judge: bake.New(switcher.BakePlan{Time: time.Hour, MinRequests: 50, Errors: 1}, base), noted: time.Now()}
+	r.judge.Look(time.Second, bake.Counts{Requests: 100})
+	if r.due() {
+		t.Error("a good slot is due at once")
+	}
+	r.judge.Look(2*time.Second, bake.Counts{Requests: 200, Failed: 50})
+	if !r.due() {
+		t.Error("a quarter of the requests failed, and that is not due")
+	}
+	if r.suspect = true; r.due() {
+		t.Error("what was saved is due again at once")
+	}
+	if r.noted = r.noted.Add(-time.Hour / noteParts); !r.due() {
+		t.Error("it is not due when its time has come")
 	}
 }
 

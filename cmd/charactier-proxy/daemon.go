@@ -54,6 +54,7 @@ type daemon struct {
 	doors     *doors
 	sampler   *sampler
 	bakes     *bakes
+	deploys   deploys
 	control   net.Listener
 	admin     net.Listener // nil when off
 	access    *accessLogFile

@@ -14,7 +14,6 @@ import (
 	"charactier-proxy/health"
 	"charactier-proxy/switcher"
 	"charactier-proxy/switcher/control"
-	"charactier-proxy/switcher/deploy"
 )
 
 // How long things may disagree before it is called drift: after an operation,
@@ -38,25 +37,18 @@ type driftView struct {
 
 // drift says in plain sentences where units and state disagree, each with what
 // mends it. While an operation is under way, or has just ended, it says nothing.
-func (d *daemon) drift(now time.Time) (all []string) {
+// But that a deploy was left it says at once.
+func (d *daemon) drift(now time.Time, left *control.DeployStatus) (all []string) {
 	if !d.settled(now) {
-		return nil
+		return leftDeploy(left)
 	}
 	cfg, state := d.config.current(), d.switcher.State()
 	for _, name := range slices.Sorted(maps.Keys(cfg.Services)) {
-		all = append(all, serviceDrift(d.driftViews(name, cfg.Services[name], state.Services[name].Active), now)...)
+		s := state.Services[name]
+		undecided := left != nil || s.Bake != nil && s.Bake.Verdict == switcher.Baking
+		all = append(all, serviceDrift(d.driftViews(name, cfg.Services[name], s.Active), now, undecided)...)
 	}
-	return append(all, unfinishedDeploy(cfg.Deploy.Root)...)
-}
-
-// unfinishedDeploy tells of a deploy whose command has ended before its time.
-func unfinishedDeploy(root string) []string {
-	found, err := deploy.Unfinished(root)
-	if found == nil || err != nil {
-		return nil // a machine without deploys, or one whose journals are only root's to read
-	}
-	return []string{fmt.Sprintf("%s %s, begun by %s at %s, ended in %s and is neither finished nor undone: charactier-proxyctl deploy --resume, or charactier-proxyctl abort",
-		found.Kind, found.ID, found.By, found.Begun.UTC().Format(time.RFC3339), found.At)}
+	return append(all, leftDeploy(left)...)
 }
 
 // settled reports that nobody is changing anything.
@@ -82,15 +74,16 @@ func (d *daemon) driftViews(name string, cfg *config.Service, active switcher.Sl
 	return views
 }
 
-// serviceDrift compares the slots of one service with their units.
-func serviceDrift(views []driftView, now time.Time) (all []string) {
+// serviceDrift compares the slots of one service with their units. While it is
+// undecided which slot the traffic stays on, a reboot may start both.
+func serviceDrift(views []driftView, now time.Time, undecided bool) (all []string) {
 	views = slices.DeleteFunc(views, func(v driftView) bool { return !v.known })
 	for _, v := range views {
 		if text := v.drift(now); text != "" {
 			all = append(all, text)
 		}
 	}
-	if text := bootDrift(views); text != "" {
+	if text := bootDrift(views, undecided); text != "" {
 		all = append(all, text)
 	}
 	return all
@@ -165,7 +158,7 @@ func whoListens(address string) string {
 
 // bootDrift is what a reboot would do wrong. Of units that can be neither
 // enabled nor disabled, such as static ones, it knows nothing.
-func bootDrift(views []driftView) string {
+func bootDrift(views []driftView, undecided bool) string {
 	var active, standby *driftView
 	for i, v := range views {
 		if v.masked() || v.enabled() == v.disabled() {
@@ -183,6 +176,7 @@ func bootDrift(views []driftView) string {
 	case stays && other:
 		return fmt.Sprintf("%s: a reboot would start the standby slot %s instead of %s: systemctl enable %s && systemctl disable %s",
 			active.service, standby.slot, active.slot, active.unit, standby.unit)
+	case starts && other && undecided:
 	case starts && other:
 		return fmt.Sprintf("%s: a reboot would start both slots: systemctl disable %s", active.service, standby.unit)
 	case stays:
@@ -223,7 +217,7 @@ func (d *daemon) tellDrift(ctx context.Context) {
 			return
 		}
 		if now := time.Now(); d.settled(now) && !d.units.blind() {
-			told = d.tellDriftOnce(told, d.drift(now))
+			told = d.tellDriftOnce(told, d.drift(now, d.deployStatus(now)))
 		}
 	}
 }

@@ -89,10 +89,24 @@ func TestDrift(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			active, standby, views := calmViews(now)
 			c.change(active, standby)
-			if diff := cmp.Diff(c.want, serviceDrift(views, now)); diff != "" {
+			if diff := cmp.Diff(c.want, serviceDrift(views, now, false)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// A deploy keeps both enabled until it is at its end, and so does a bake.
+func TestBothMayBeEnabledWhileItIsUndecidedWhichStays(t *testing.T) {
+	now := time.Now()
+	active, standby, views := calmViews(now)
+	standby.record.state.Enabled = "enabled"
+	if got := serviceDrift(views, now, true); len(got) > 0 {
+		t.Errorf("both are enabled, and the drift is %q", got)
+	}
+	active.record.state.Enabled = "disabled"
+	if got := serviceDrift(views, now, true); len(got) != 1 {
+		t.Errorf("the active one is not enabled, and the drift is %q", got)
 	}
 }
 

@@ -43,7 +43,9 @@ func (d *daemon) Status(context.Context) control.Status {
 		s.Warnings = append(s.Warnings, d.roles.warnings(name, time.Now())...)
 		s.Services = append(s.Services, d.serviceStatus(name, cfg.Services[name], state.Services[name], stats[name]))
 	}
-	s.Drift = d.drift(time.Now())
+	now := time.Now()
+	s.Deploy = d.deployStatus(now)
+	s.Drift = d.drift(now, s.Deploy)
 	return s
 }
 

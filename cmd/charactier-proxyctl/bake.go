@@ -96,12 +96,12 @@ func (e *env) verdict(ctx context.Context, b switcher.BakeResult, moves []switch
 	case b.Returned != "":
 		e.notef("done and undone: the bake ended as %s and the traffic was returned: %s", clean(string(b.Verdict)), text)
 		e.movedTraffic(ctx, moves)
-		e.hintf("%s history -n 2 shows both; the release that was left is not offered again", e.self())
+		e.hintf("%s history -n 2  # shows both; the release that was left is not offered again", e.self())
 		return exitError(control.ExitUndone)
 	case b.Verdict == switcher.BakeFailed:
 		e.notef("the bake failed, and the traffic could not be returned: %s", text)
 		e.movedTraffic(ctx, moves)
-		e.hintf("%s status shows why; then %s rollback", e.self(), e.self())
+		e.hintf("%s", lines(e.self()+" status  # shows why", "sudo "+e.self()+" rollback"))
 		return exitError(control.ExitFailed)
 	case b.Verdict == switcher.BakeEnded:
 		e.notef("the bake was ended by another operation: %s", text)

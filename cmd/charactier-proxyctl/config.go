@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 
 	"github.com/spf13/cobra"
@@ -99,7 +100,11 @@ func (e *env) printChecked(file string, loaded *config.Config, err error, proble
 		return
 	}
 	e.printf("%s\n", listed.Error())
-	e.notef("%s is not valid: %s", file, plural(problems, "problem", "problems"))
+	e.notef("%s", invalidText(file, problems))
+}
+
+func invalidText(file string, problems int) string {
+	return fmt.Sprintf("%s is not valid: %s", file, plural(problems, "problem", "problems"))
 }
 
 // problemsOf lists what is wrong; a file that cannot be read is one problem.

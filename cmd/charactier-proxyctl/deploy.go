@@ -73,6 +73,7 @@ func (f *deployFlags) register(e *env, cmd *cobra.Command) {
 	fs.BoolVar(&f.force, "force", false, "deploy what is active already, or was returned from")
 	fs.BoolVar(&f.cutStreams, "cut-streams", false, "cut streams that are still open on the standby slot")
 	fs.BoolVar(&f.verbose, "verbose", false, "print all that the build prints")
+	completeReleases(e, cmd, "release")
 }
 
 // source is what is to be deployed.
@@ -122,24 +123,17 @@ func (f *deployFlags) bakeTime() time.Duration {
 
 // deploy is the verb.
 func (e *env) deploy(ctx context.Context, f *deployFlags, source deploy.Source) error {
+	switch {
+	case f.list:
+		return e.listReleases(ctx, f.json)
+	case f.dryRun:
+		return e.plan(ctx, f, source)
+	}
 	w, err := e.openWorks(ctx, f)
 	if err != nil {
 		return e.deployFailed(ctx, deploy.Result{}, err, f.json)
 	}
 	defer w.close()
-	switch {
-	case f.list:
-		return e.listReleases(w, f.json)
-	case source == deploy.Source{}:
-		source.Ref = w.config.Deploy.Ref
-	}
-	r := deploy.Request{
-		Kind: switcher.KindDeploy, Services: w.services, Source: source, Force: f.force, Reason: f.reason,
-		Bake: f.bakeTime(), Confirm: f.confirm, CutStreams: f.cutStreams,
-	}
-	if f.dryRun {
-		return e.printPlan(ctx, w, r, f.json)
-	}
 	if f.resume {
 		return e.runDeploy(ctx, w, f.json, func(ctx context.Context, p *deploy.Pipeline) (deploy.Result, error) { return p.Resume(ctx) })
 	}
@@ -147,8 +141,19 @@ func (e *env) deploy(ctx context.Context, f *deployFlags, source deploy.Source) 
 		if err := e.settleFirst(ctx, w, p); err != nil {
 			return deploy.Result{}, err
 		}
-		return p.Run(ctx, r)
+		return p.Run(ctx, w.request(f, source))
 	})
+}
+
+// request is what the flags ask for.
+func (w *works) request(f *deployFlags, source deploy.Source) deploy.Request {
+	if source == (deploy.Source{}) {
+		source.Ref = w.config.Deploy.Ref
+	}
+	return deploy.Request{
+		Kind: switcher.KindDeploy, Services: w.services, Source: source, Force: f.force, Reason: f.reason,
+		Bake: f.bakeTime(), Confirm: f.confirm, CutStreams: f.cutStreams,
+	}
 }
 
 // settleFirst brings an unfinished deploy to an end before the next begins, and
@@ -187,6 +192,11 @@ func (e *env) runDeploy(ctx context.Context, w *works, asJSON bool, do func(cont
 	if err != nil {
 		return e.deployFailed(ctx, result, err, asJSON)
 	}
+	if result.Outcome == switcher.Done {
+		if err := w.store.Unmark(result.Release); err != nil { // it has proven itself, if not the first time
+			result.Warnings = append(result.Warnings, err.Error())
+		}
+	}
 	return e.deployed(result, asJSON)
 }
 
@@ -198,9 +208,14 @@ func (e *env) deployed(r deploy.Result, asJSON bool) error {
 	switch r.Outcome {
 	case switcher.Unchanged:
 		e.printf("%s is active already; nothing changed\n", clean(r.Release))
+		e.warnAll(r.Warnings)
 		return nil
 	case switcher.Done:
 	default:
+		e.warnAll(r.Warnings)
+		for _, line := range r.Standby {
+			e.notef("%s", clean(line))
+		}
 		e.printf("undone: %s\n", placesOf(r.Moves, func(m switcher.Move) string { return fmt.Sprintf("%s is on %s", clean(m.Service), e.slot(m.From)) }))
 		return nil
 	}
@@ -210,14 +225,18 @@ func (e *env) deployed(r deploy.Result, asJSON bool) error {
 	if r.Bake != "" {
 		e.printf("%s\n", clean(r.Bake))
 	}
-	for _, w := range r.Warnings {
-		e.warnf("%s", clean(w))
-	}
+	e.warnAll(r.Warnings)
 	e.printf("%s done in %s, %s of it ours; log in %s\n", e.paint(green, e.glyph("✓ ", "")+string(r.Kind)), e.dur(r.Took), e.dur(r.Own), r.Log)
 	if r.Kind != switcher.KindRollback { // there is no way back from a way back
-		e.printf("to return: %s rollback\n", e.self())
+		e.printf("to return: sudo %s rollback\n", e.self())
 	}
 	return nil
+}
+
+func (e *env) warnAll(warnings []string) {
+	for _, w := range warnings {
+		e.warnf("%s", clean(w))
+	}
 }
 
 // deployFailed tells why a deploy was not done and where the traffic is.
@@ -232,11 +251,12 @@ func (e *env) deployFailed(ctx context.Context, r deploy.Result, err error, asJS
 	if where := whereNow(r, err); where != "" {
 		e.trafficf("%s", where)
 	}
-	for _, w := range r.Warnings {
-		e.warnf("%s", clean(w))
+	e.warnAll(r.Warnings)
+	for _, line := range r.Standby {
+		e.notef("%s", clean(line))
 	}
 	if hint != "" {
-		e.hintf("%s", clean(hint))
+		e.hintf("%s", hint)
 	}
 	if r.Log != "" {
 		e.notef("the deploy's log is in %s", r.Log)

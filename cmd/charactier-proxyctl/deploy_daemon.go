@@ -60,8 +60,6 @@ type deployLease struct {
 	client *control.Client
 }
 
-func (l deployLease) ID() string { return l.Reservation.ID }
-
 func (l deployLease) Step(ctx context.Context, step, text string) error {
 	return l.Reservation.Step(ctx, step, text, "")
 }
@@ -74,9 +72,9 @@ func (l deployLease) Move(ctx context.Context, kind switcher.Kind, services []st
 	return move(ctx, control.SwitchRequest{Services: services, Reason: inHistory(reason, control.MaxReason), Drain: -1, Bake: bake, Within: l.Reservation.ID})
 }
 
-func (l deployLease) End(ctx context.Context, r switcher.Record) error {
+func (l deployLease) End(ctx context.Context, r switcher.Record, good []string) error {
 	r.Error, r.Warning = inHistory(r.Error, control.MaxText), inHistory(r.Warning, control.MaxText)
-	_, err := l.Reservation.End(ctx, r)
+	_, err := l.Reservation.End(ctx, r, good...)
 	return err
 }
 

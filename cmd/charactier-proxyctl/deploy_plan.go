@@ -2,12 +2,11 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
-	"charactier-proxy/switcher"
 	"charactier-proxy/switcher/deploy"
+	"charactier-proxy/systemd"
 )
 
 // newPlanCmd is deploy --dry-run by a shorter name.
@@ -32,9 +31,51 @@ repository is not asked, so the revision is still open.`,
 	cmd.Flags().StringSliceVar(&f.services, "service", nil, serviceHelp)
 	cmd.Flags().StringVar(&f.artifact, "artifact", "", "take a directory or archive built elsewhere: `PATH`")
 	cmd.Flags().StringVar(&f.release, "release", "", "take the kept release with this `NAME` or revision")
+	completeReleases(e, cmd, "release")
 	f.jsonFlag(cmd)
 	completeServices(e, cmd)
 	return cmd
+}
+
+// plan is deploy --dry-run. It needs no rights but to ask.
+func (e *env) plan(ctx context.Context, f *deployFlags, source deploy.Source) error {
+	w, err := e.lookAtWorks(ctx, f)
+	if err != nil {
+		return e.deployFailed(ctx, deploy.Result{}, err, f.json)
+	}
+	defer w.close()
+	return e.printPlan(ctx, w, w.request(f, source), f.json)
+}
+
+// lookAtWorks is openWorks for who changes nothing.
+func (e *env) lookAtWorks(ctx context.Context, f *deployFlags) (*works, error) {
+	w := &works{view: &deployLines{e: e}}
+	var err error
+	if w.config, err = e.loadConfig(); err != nil {
+		return nil, err
+	}
+	if w.services, err = w.choose(f.services); err != nil {
+		return nil, err
+	}
+	// It is asked again for the plan, and would be waited for there.
+	if _, err := e.client().Status(ctx); err != nil {
+		return nil, e.rather("plan", err)
+	}
+	w.store = deploy.LookStore(w.config.Deploy.Root)
+	w.log = e.newDeployLog("", w.config.Deploy.Root)
+	if w.units, err = newLasting(ctx, systemd.ConnectUnits); err != nil {
+		return nil, e.rather("plan", err)
+	}
+	w.onClose(w.units.Close)
+	return w, nil
+}
+
+// rather says of what failed that root may have more luck.
+func (e *env) rather(verb string, err error) error {
+	if e.uid == 0 {
+		return err
+	}
+	return hintedError{err, "sudo " + e.self() + " " + verb}
 }
 
 // printPlan is what plan and deploy --dry-run print.
@@ -54,33 +95,4 @@ func (e *env) printPlan(ctx context.Context, w *works, r deploy.Request, asJSON 
 	}
 	e.printf("\nnothing was changed; with a failure before the switch, all of it is undone\n")
 	return nil
-}
-
-// listReleases is deploy --list.
-func (e *env) listReleases(w *works, asJSON bool) error {
-	releases, err := w.store.List()
-	if err != nil {
-		return e.deployFailed(context.Background(), deploy.Result{}, err, asJSON)
-	}
-	if asJSON {
-		return e.printJSON(releases)
-	}
-	if len(releases) == 0 {
-		e.printf("there is no release below %s yet\n", w.config.Deploy.Root)
-	}
-	used := w.usedBy()
-	for _, r := range releases {
-		line := fmt.Sprintf("%-32s  %s", clean(r.Name), clean(r.Subject))
-		for _, place := range used[r.Name] {
-			line += "  " + e.slot(place.slot) + " of " + place.service
-		}
-		e.printf("%s\n", line)
-	}
-	return nil
-}
-
-// usedPlace is a slot that leads to a release.
-type usedPlace struct {
-	service string
-	slot    switcher.Slot
 }

@@ -3,16 +3,18 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
+	"time"
 
+	"charactier-proxy/cmd/internal/reconcile"
 	"charactier-proxy/switcher/deploy"
 	"charactier-proxy/systemd"
 )
 
-// deployUnits is systemd as a deploy sees it.
-type deployUnits struct{ *systemd.Units }
+// deployUnits is systemd as a deploy sees it. What is wanted of a unit may be
+// wanted twice.
+type deployUnits struct{ bus *lasting[*systemd.Units] }
 
 // unitFailure shows the journal of a unit that failed.
 type unitFailure struct{ *systemd.UnitError }
@@ -21,7 +23,7 @@ func (f unitFailure) Output() []string { return f.Journal }
 func (f unitFailure) Unwrap() error    { return f.UnitError }
 
 func (f unitFailure) Hint() string {
-	return fmt.Sprintf("systemctl status %[1]s, journalctl -u %[1]s -n 100", f.Unit)
+	return "systemctl status --full --lines=100 " + f.Unit // with the journal: hints end up in one line of logs too
 }
 
 func withOutput(err error) error {
@@ -33,12 +35,21 @@ func withOutput(err error) error {
 }
 
 func (u deployUnits) Start(ctx context.Context, unit string) error {
-	return withOutput(u.Units.Start(ctx, unit))
+	return withOutput(u.bus.again(ctx, func(b *systemd.Units) error { return b.Start(ctx, unit) }))
+}
+
+func (u deployUnits) Stop(ctx context.Context, unit string) error {
+	return u.bus.again(ctx, func(b *systemd.Units) error { return b.Stop(ctx, unit) })
+}
+
+func (u deployUnits) state(ctx context.Context, unit string) (s systemd.UnitState, err error) {
+	err = u.bus.again(ctx, func(b *systemd.Units) (err error) { s, err = b.State(ctx, unit); return err })
+	return s, err
 }
 
 // Running says whether the unit runs, and what keeps it from ever doing so.
 func (u deployUnits) Running(ctx context.Context, unit string) (bool, error) {
-	s, err := u.State(ctx, unit)
+	s, err := u.state(ctx, unit)
 	if err != nil {
 		return false, err
 	}
@@ -48,15 +59,31 @@ func (u deployUnits) Running(ctx context.Context, unit string) (bool, error) {
 	return s.Runs(), nil
 }
 
-func (u deployUnits) Directory(ctx context.Context, unit string) (string, error) {
-	s, err := u.Settings(ctx, unit)
-	return s.WorkingDirectory, err
+func (u deployUnits) Files(ctx context.Context, unit string) (deploy.UnitView, error) {
+	var s systemd.UnitSettings
+	err := u.bus.again(ctx, func(b *systemd.Units) (err error) { s, err = b.Settings(ctx, unit); return err })
+	return deploy.UnitView{
+		Directory: s.WorkingDirectory, Root: s.RootDirectory, Commands: s.Commands, Environment: s.Environment, Outdated: s.Outdated,
+	}, err
+}
+
+// tailLines is how much of a unit's journal is shown of a slot that is not healthy.
+const tailLines = 20
+
+// Tail is nothing where the journal cannot be read: what failed is told anyway.
+func (u deployUnits) Tail(ctx context.Context, unit string) (lines []string) {
+	s, err := u.state(ctx, unit)
+	if err != nil {
+		return nil
+	}
+	_ = u.bus.again(ctx, func(b *systemd.Units) (err error) { lines, err = b.Tail(ctx, s, tailLines); return err })
+	return lines
 }
 
 // Exited is nil where systemd stops telling: a bus that restarts is no unit that
 // ends.
 func (u deployUnits) Exited(ctx context.Context, unit string) error {
-	return exitOf(u.AwaitExit(ctx, unit))
+	return exitOf(u.bus.again(ctx, func(b *systemd.Units) error { return b.AwaitExit(ctx, unit) }))
 }
 
 func exitOf(err error) error {
@@ -67,16 +94,27 @@ func exitOf(err error) error {
 	return withOutput(err)
 }
 
+// lockTime is how long a deploy waits for a reconcile that disables a unit. One
+// that hangs keeps no deploy.
+const lockTime = 10 * time.Second
+
+// Enable waits for a reconcile that has looked before the deploy began: what it
+// disables is enabled again here.
 func (u deployUnits) Enable(ctx context.Context, enabled, disabled []string) error {
+	lockCtx, cancel := context.WithTimeout(ctx, lockTime)
+	defer cancel()
+	if unlock, err := reconcile.Lock(lockCtx, reconcile.LockDir); err == nil {
+		defer unlock()
+	}
 	given := func(units []string) []string {
 		return slices.DeleteFunc(slices.Clone(units), func(s string) bool { return s == "" })
 	}
 	var all []error
 	if units := given(enabled); len(units) > 0 {
-		all = append(all, u.Units.Enable(ctx, units...))
+		all = append(all, u.bus.again(ctx, func(b *systemd.Units) error { return b.Enable(ctx, units...) }))
 	}
 	if units := given(disabled); len(units) > 0 {
-		all = append(all, u.Disable(ctx, units...))
+		all = append(all, u.bus.again(ctx, func(b *systemd.Units) error { return b.Disable(ctx, units...) }))
 	}
 	return errors.Join(all...)
 }
@@ -102,9 +140,13 @@ func (u deployUnits) Owner(address string) (unit, process string, err error) {
 
 // build runs one command of a build in a unit of its own.
 func (u deployUnits) build(ctx context.Context, c deploy.Command) error {
-	return withOutput(u.Run(ctx, systemd.Command{
+	return withOutput(u.bus.once(ctx, func(b *systemd.Units) error { return b.Run(ctx, buildCommand(c)) }))
+}
+
+func buildCommand(c deploy.Command) systemd.Command {
+	return systemd.Command{
 		Unit: c.Unit, Description: c.Description, Argv: []string{"/bin/sh", "-c", c.Line}, Dir: c.Dir, User: c.User,
 		Environment: c.Environment, Output: c.Output, Timeout: c.Timeout, MemoryMax: c.MemoryMax,
-		CPUWeight: c.CPUWeight, IOWeight: c.IOWeight, ReadWritePaths: c.Writes, Private: true,
-	}))
+		CPUWeight: c.CPUWeight, IOWeight: c.IOWeight, TasksMax: c.TasksMax, ReadWritePaths: c.Writes, Private: true,
+	}
 }

@@ -92,7 +92,7 @@ func reportText(e *env, r deploy.Report, verbose bool) string {
 		return fmt.Sprintf("%s: %s in %s", what, r.State, e.dur(r.Took))
 	case deploy.StateFailed, deploy.StateWarning:
 		return fmt.Sprintf("%s: %s: %s", what, r.State, clean(r.Text))
-	case deploy.StateNote:
+	case deploy.StateNote, deploy.StateWaiting:
 		return fmt.Sprintf("%s: %s", what, clean(r.Text))
 	case deploy.StateOutput:
 		return fmt.Sprintf("%s| %s", what, clean(r.Text))
@@ -102,7 +102,9 @@ func reportText(e *env, r deploy.Report, verbose bool) string {
 		}
 		return ""
 	case deploy.StateSkipped:
-		return ""
+		return what + ": nothing to do"
+	case deploy.StateLeft:
+		return "" // a note says so
 	}
 	if r.Total > 0 {
 		return "" // progress is for screens
@@ -142,6 +144,7 @@ type screenStep struct {
 	began       time.Time
 	took        time.Duration
 	notes       []string
+	waiting     string // why it still does
 	done, total int64
 }
 
@@ -166,6 +169,9 @@ func (v *deployScreen) report(r deploy.Report) {
 	switch r.State {
 	case deploy.StateNote, deploy.StateWarning:
 		s.notes = append(s.notes, clean(r.Text))
+		return
+	case deploy.StateWaiting:
+		s.waiting = clean(r.Text)
 		return
 	case deploy.StateOutput:
 		s.notes = append(s.notes, v.e.glyph("│ ", "| ")+clean(r.Text))
@@ -274,6 +280,9 @@ func (v *deployScreen) lines() []string {
 		for _, note := range s.notes {
 			lines = append(lines, "      "+v.e.errPaint(dim, note))
 		}
+		if s.state == deploy.StateDoing && s.waiting != "" {
+			lines = append(lines, "      "+v.e.errPaint(dim, s.waiting))
+		}
 		if s.state == deploy.StateDoing {
 			for _, line := range v.output {
 				lines = append(lines, "    "+v.e.errPaint(dim, v.e.glyph("│ ", "| ")+line))
@@ -289,6 +298,8 @@ func (v *deployScreen) stepLine(s *screenStep) string {
 	switch {
 	case !took:
 		text += " " + string(s.state) + ", " + v.e.dur(v.e.now().Sub(s.began).Truncate(100*time.Millisecond))
+	case s.state == deploy.StateLeft:
+		text += v.e.errPaint(dim, " left to be finished")
 	case s.state == deploy.StateSkipped:
 		text += v.e.errPaint(dim, " nothing to do")
 	default:
@@ -305,7 +316,7 @@ func (v *deployScreen) sign(s deploy.State) (mark string, colour style, over boo
 	switch s {
 	case deploy.StateDone:
 		return v.e.glyph("✓", "+"), green, true
-	case deploy.StateSkipped:
+	case deploy.StateSkipped, deploy.StateLeft:
 		return v.e.glyph("·", "."), dim, true
 	case deploy.StateFailed:
 		return v.e.glyph("✗", "x"), red, true

@@ -33,6 +33,7 @@ func deployReports(at time.Time) []deploy.Report {
 		r("smoke", deploy.StateDoing, "", "", 0),
 		r("smoke", deploy.StateSkipped, "", "", 0),
 		r("gate", deploy.StateDoing, "", "", 0),
+		r("gate", deploy.StateWaiting, "", "not healthy after 5s: 503", 0),
 		r("gate", deploy.StateFailed, "", "green of backend was not healthy within 1m0s", time.Minute),
 		r("start", deploy.StateUndoing, "", "", 0),
 		r("start", deploy.StateUndone, "", "", 40*time.Millisecond),
@@ -54,7 +55,9 @@ func TestADeployIsToldInLinesOutsideATerminal(t *testing.T) {
 2026-11-24 08:15:00  build: doing
 2026-11-24 08:15:00  build: done in 3.0 s
 2026-11-24 08:15:00  smoke: doing
+2026-11-24 08:15:00  smoke: nothing to do
 2026-11-24 08:15:00  gate: doing
+2026-11-24 08:15:00  gate: not healthy after 5s: 503
 2026-11-24 08:15:00  gate: failed: green of backend was not healthy within 1m0s
 2026-11-24 08:15:00  start: undoing
 2026-11-24 08:15:00  start: undone in 40 ms
@@ -132,6 +135,43 @@ func TestTheScreenShowsEveryStepOnce(t *testing.T) {
 ↩ start      40 ms`
 	if got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+func TestTheScreenShowsWhyAStepStillWaits(t *testing.T) {
+	at := time.Now()
+	e := &env{stderr: &bytes.Buffer{}, now: func() time.Time { return at }, plain: true}
+	v := &deployScreen{e: e, began: at}
+	gate := func(state deploy.State, text string) string {
+		v.report(deploy.Report{Time: at, Step: "gate", State: state, Text: text})
+		return strings.Join(v.lines(), "\n")
+	}
+	gate(deploy.StateDoing, "")
+	gate(deploy.StateWaiting, "after 5s: connection refused")
+	if got := gate(deploy.StateWaiting, "after 10s: 503"); strings.Contains(got, "5s") || !strings.Contains(got, "after 10s: 503") {
+		t.Errorf("the last answer is not what is shown:\n%s", got)
+	}
+	if got := gate(deploy.StateDone, ""); strings.Contains(got, "503") {
+		t.Errorf("it is shown for good:\n%s", got)
+	}
+	if got := gate(deploy.StateLeft, ""); !strings.Contains(got, "left to be finished") || strings.Contains(got, "nothing to do") {
+		t.Errorf("a step that was left:\n%s", got)
+	}
+}
+
+func TestWhatIsKnownBesideTheResultIsPrinted(t *testing.T) {
+	var out, errs bytes.Buffer
+	e := &env{stdout: &out, stderr: &errs, plain: true}
+	if err := e.deployed(deploy.Result{Outcome: switcher.Unchanged, Release: "r1", Warnings: []string{"it runs elsewhere"}}, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.deployed(deploy.Result{Outcome: switcher.Aborted, Standby: []string{"no warm rollback now"}}, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"nothing changed", "it runs elsewhere", "no warm rollback now"} {
+		if !strings.Contains(out.String()+errs.String(), want) {
+			t.Errorf("%q is missing in\n%s%s", want, &out, &errs)
+		}
 	}
 }
 

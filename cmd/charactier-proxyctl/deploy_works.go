@@ -25,7 +25,7 @@ type works struct {
 	config   *config.Config
 	services []string // chosen
 	store    *deploy.Store
-	units    *systemd.Units
+	units    *lasting[*systemd.Units]
 	view     deployView
 	log      *deployLog
 	closers  []func() error
@@ -48,7 +48,7 @@ func (e *env) openWorks(ctx context.Context, f *deployFlags) (_ *works, err erro
 	if w.services, err = w.choose(f.services); err != nil {
 		return nil, err
 	}
-	if w.units, err = systemd.ConnectUnits(ctx); err != nil {
+	if w.units, err = newLasting(ctx, systemd.ConnectUnits); err != nil {
 		return nil, err
 	}
 	w.onClose(w.units.Close)
@@ -111,7 +111,7 @@ func (w *works) options(e *env) deploy.Options {
 		Root: d.Root, Services: w.config.DeployServices(), Keep: d.Keep, MinFree: uint64(d.MinFree),
 		Repository: release.Shown(d.Repository), Hooks: d.Hooks, HookTimeout: d.HookTimeout,
 		Daemon: deployDaemon{e.client()}, Units: deployUnits{w.units},
-		Releases: w.store, Probe: w.probe, Actor: e.actor(),
+		Releases: w.store, Probe: w.probe, Actor: e.actor(), Remembered: e.remembered,
 		Report: func(r deploy.Report) { w.view.report(r); w.log.write(r) },
 	}
 	if e.canAsk {
@@ -121,6 +121,19 @@ func (w *works) options(e *env) deploy.Options {
 		}
 	}
 	return o
+}
+
+// remembered are the active slots by the daemon's state file.
+func (e *env) remembered() (map[string]switcher.Slot, error) {
+	state, err := switcher.ReadState(e.paths().StateDir)
+	if err != nil {
+		return nil, err
+	}
+	active := map[string]switcher.Slot{}
+	for name, s := range state.Services {
+		active[name] = s.Active
+	}
+	return active, nil
 }
 
 // askPerson waits for a yes or a no, at most until ctx ends. A terminal that is
@@ -164,19 +177,6 @@ func (w *works) probe(ctx context.Context, s deploy.Service, slot switcher.Slot)
 		return "", err
 	}
 	return fields.Get(s.ReleaseHeader), nil
-}
-
-// usedBy maps releases to the slots that lead to them.
-func (w *works) usedBy() map[string][]usedPlace {
-	used := map[string][]usedPlace{}
-	for _, s := range w.config.DeployServices() {
-		for _, slot := range []switcher.Slot{switcher.Blue, switcher.Green} {
-			if name := release.ReleaseOfLink(s.Slots[slot].Link); name != "" {
-				used[name] = append(used[name], usedPlace{s.Name, slot})
-			}
-		}
-	}
-	return used
 }
 
 // untilSignal returns a context that the first SIGINT, SIGTERM or SIGHUP ends.

@@ -28,7 +28,7 @@ func (e *env) failed(ctx context.Context, r switcher.Record, err error, asJSON b
 		e.trafficf("%s", stays)
 	}
 	if hint != "" {
-		e.hintf("%s", clean(hint))
+		e.hintf("%s", hint)
 	}
 	if asJSON {
 		if err := e.printJSON(asWire(r, err, hint)); err != nil {
@@ -42,6 +42,15 @@ func (e *env) failed(ctx context.Context, r switcher.Record, err error, asJSON b
 type plainError struct{ err error }
 
 func (p plainError) Error() string { return p.err.Error() }
+
+// hintedError is an error with a better hint than its own.
+type hintedError struct {
+	error
+	hint string
+}
+
+func (h hintedError) Unwrap() error { return h.error }
+func (h hintedError) Hint() string  { return h.hint }
 
 // asWire is err as --json shows it: the daemon's own words if they are its.
 func asWire(r switcher.Record, err error, hint string) *control.Error {
@@ -66,7 +75,7 @@ func (e *env) hint(ctx context.Context, r switcher.Record, err error) string {
 	}
 	switch {
 	case errors.Is(err, switcher.ErrBusy):
-		return e.self() + " status shows it, " + e.self() + " abort stops it before its swap, and undoes a deploy"
+		return lines(e.self()+" status  # shows it", e.self()+" abort   # stops it before its swap, and undoes a deploy")
 	case errors.Is(err, switcher.ErrUnhealthy):
 		return e.unhealthyHint(ctx, r)
 	case errors.Is(err, switcher.ErrNothingToRollBack):
@@ -78,7 +87,7 @@ func (e *env) hint(ctx context.Context, r switcher.Record, err error) string {
 	case errors.Is(err, control.ErrBadConfig):
 		return e.self() + " config check"
 	case errors.Is(err, control.ErrOutcomeUnknown):
-		return e.self() + " status, " + e.self() + " history"
+		return lines(e.self()+" status", e.self()+" history")
 	case errors.Is(err, control.ErrInternal), errors.Is(err, control.ErrInterrupted):
 		return "journalctl -u charactier-proxy -n 50"
 	}
@@ -96,7 +105,8 @@ func (e *env) stateDir(ctx context.Context) string {
 	return status.State.Dir
 }
 
-// unhealthyHint names the units of the slots that were wanted.
+// unhealthyHint says how to look at the slots that were wanted, and how to start
+// those that nobody has started.
 func (e *env) unhealthyHint(ctx context.Context, r switcher.Record) string {
 	ctx, cancel := context.WithTimeout(ctx, hintTime)
 	defer cancel()
@@ -104,29 +114,37 @@ func (e *env) unhealthyHint(ctx context.Context, r switcher.Record) string {
 	if err != nil {
 		return e.self() + " status"
 	}
-	var down, sick, wanted []string
+	wanted := targetsOf(status, r.Moves)
+	sick := slices.DeleteFunc(slices.Clone(wanted), target.isHealthy)
+	switch {
+	case len(wanted) == 0:
+		return e.self() + " status"
+	case len(sick) == 0:
+		return "systemctl status " + unitNames(wanted)
+	case r.Kind == switcher.KindRollback && slices.ContainsFunc(sick, target.stopped),
+		r.Kind == switcher.KindSwitch && !slices.ContainsFunc(sick, target.mayBeSick):
+		return e.startHint(sick, r.Kind, movedServices(r.Moves))
+	}
+	return "systemctl status " + unitNames(sick)
+}
+
+// targetsOf are the slots of moves that have units.
+func targetsOf(status control.Status, moves []switcher.Move) (all []target) {
 	for _, s := range status.Services {
 		for _, slot := range s.Slots {
 			isTarget := func(m switcher.Move) bool { return m.Service == s.Name && m.To == slot.Name }
-			if slot.Unit == "" || !slices.ContainsFunc(r.Moves, isTarget) {
-				continue
-			}
-			wanted = append(wanted, slot.Unit)
-			if slot.Health.State != healthy {
-				sick = append(sick, slot.Unit)
-			}
-			if slot.Runs != nil && slot.Runs.Active == "inactive" {
-				down = append(down, slot.Unit)
+			if slot.Unit != "" && slices.ContainsFunc(moves, isTarget) {
+				all = append(all, target{s, slot})
 			}
 		}
 	}
-	switch {
-	case len(down) > 0 && len(down) == len(sick) && r.Kind == switcher.KindSwitch:
-		return "sudo systemctl start " + strings.Join(down, " ") + ", then " + e.self() + " switch --wait 30s"
-	case len(sick) > 0:
-		return "systemctl status " + strings.Join(sick, " ")
-	case len(wanted) > 0:
-		return "systemctl status " + strings.Join(wanted, " ")
+	return all
+}
+
+func unitNames(all []target) string {
+	units := make([]string, len(all))
+	for i, t := range all {
+		units[i] = t.slot.Unit
 	}
-	return e.self() + " status"
+	return strings.Join(units, " ")
 }

@@ -97,5 +97,5 @@ func slotArg(args []string) (switcher.Slot, error) {
 	if near := spelling.Nearest(args[0], []string{string(switcher.Blue), string(switcher.Green)}); near != "" {
 		hint = "did you mean " + near + "?"
 	}
-	return "", usageError{clean(err.Error()), hint}
+	return "", usageError{message: clean(err.Error()), hint: hint}
 }

@@ -123,8 +123,14 @@ func (e *env) loadConfig() (*config.Config, error) {
 	if errors.Is(err, fs.ErrNotExist) && !p.ConfigNamed {
 		return config.Default(), nil
 	}
-	if err != nil {
-		return nil, usageError{clean(err.Error()), e.self() + " config check"}
+	var problems config.Problems
+	switch {
+	case errors.As(err, &problems):
+		return nil, usageError{invalidText(p.Config, len(problems)), e.self() + " config check", problems.Error()}
+	case errors.Is(err, fs.ErrPermission) && e.uid != 0:
+		return nil, usagef("run it with sudo", "only root may read %s", p.Config)
+	case err != nil:
+		return nil, usageError{message: clean(err.Error()), hint: e.self() + " config check"}
 	}
 	return cfg, nil
 }

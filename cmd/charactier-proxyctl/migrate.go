@@ -169,7 +169,7 @@ func (m *migration) failedMigration(err error) error {
 		m.trafficf("%s", clean(failed.traffic))
 	}
 	if failed.hint != "" {
-		m.hintf("%s", clean(failed.hint))
+		m.hintf("%s", failed.hint)
 	}
 	if m.f.json {
 		if err := m.printJSON(&control.Error{Code: failed.code, Message: err.Error(), Next: failed.hint}); err != nil {

@@ -43,7 +43,7 @@ func (m *migration) read(ctx context.Context) ([]*nginxFile, error) {
 	case errors.As(err, &refusal):
 		hint := m.program.Command("-t")
 		if m.uid != 0 {
-			hint = "as root: sudo " + m.self() + " migrate"
+			hint = "sudo " + m.self() + " migrate"
 		}
 		return nil, migrateError{
 			error: fmt.Errorf("nginx does not take its configuration as it stands, so nothing was changed: %w", err),

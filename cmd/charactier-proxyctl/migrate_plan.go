@@ -82,7 +82,7 @@ func (m *migration) checkPlace(ctx context.Context, p place, slot switcher.Slot)
 		return migrateError{
 			error: fmt.Errorf("nginx sends %s to %s, but the daemon would send it to %s", s.Name, slot, s.Active),
 			code:  "refused", exit: control.ExitFailed,
-			hint:    fmt.Sprintf("%s switch %s --service %s, or migrate --adopt", m.self(), slot, s.Name),
+			hint:    lines(fmt.Sprintf("%s switch %s --service %s", m.self(), slot, s.Name), "sudo "+m.self()+" migrate --adopt  # does that too"),
 			traffic: fmt.Sprintf("%s stays on %s", s.Name, slot),
 		}
 	}

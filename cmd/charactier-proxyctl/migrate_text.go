@@ -69,9 +69,10 @@ func (m *migration) afterMigration(server *nginxServer) {
 			map[bool]string{true: "ends its requests", false: "end their requests"}[n == 1])
 	}
 	if m.f.undo {
-		m.say("switch moves nothing in nginx any more; to return: %s migrate\n", m.self())
+		m.say("switch moves nothing in nginx any more; to return: sudo %s migrate\n", m.self())
 		return
 	}
-	m.say("next: %s doctor, then %s deploy; do not run the old scripts any more\n", m.self(), m.self())
-	m.say("to undo: %s migrate --undo\n", m.self())
+	m.say("next: sudo %[1]s doctor\n      sudo %[1]s deploy\n", m.self())
+	m.say("do not run the old scripts any more\n")
+	m.say("to undo: sudo %s migrate --undo\n", m.self())
 }

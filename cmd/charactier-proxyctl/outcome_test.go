@@ -41,11 +41,11 @@ func cutOff(t *testing.T) (socket string) {
 }
 
 func TestAnOutcomeThatNobodyKnowsIsNotCalledUnreachable(t *testing.T) {
-	for _, verb := range []string{"switch", "rollback", "hold", "release-hold"} {
+	for _, verb := range []string{"switch green", "rollback", "hold", "release-hold"} {
 		t.Run(verb, func(t *testing.T) {
 			e, _, stderr := testEnv()
 			e.now, e.regain = time.Now, 10*time.Millisecond
-			code := run(context.Background(), e, []string{verb, "--yes", "--socket", cutOff(t), "--state-dir", t.TempDir()})
+			code := run(context.Background(), e, append(strings.Fields(verb), "--yes", "--socket", cutOff(t), "--state-dir", t.TempDir()))
 			said := stderr.String()
 			if code != control.ExitUnreachable || strings.Contains(said, "not reachable") ||
 				!strings.Contains(said, "the outcome is not known: ") || !strings.Contains(said, "did not come back within 10ms") {
@@ -71,7 +71,7 @@ func TestTheStateFileTellsTheOutcomeOfADaemonThatStaysAway(t *testing.T) {
 	if err := errors.Join(store.Save(switcher.State{Generation: 1, Last: &last}), store.Close()); err != nil {
 		t.Fatal(err)
 	}
-	code := run(context.Background(), e, []string{"switch", "--socket", cutOff(t), "--state-dir", dir})
+	code := run(context.Background(), e, []string{"switch", "green", "--socket", cutOff(t), "--state-dir", dir})
 	if code != 0 || !strings.Contains(stdout.String(), "backend: blue -> green") || !strings.Contains(stderr.String(), "stays away") {
 		t.Errorf("exit code %d, said:\n%s%s", code, stdout, stderr)
 	}

@@ -14,6 +14,7 @@ import (
 	"charactier-proxy/cmd/internal/reconcile"
 	"charactier-proxy/switcher"
 	"charactier-proxy/switcher/control"
+	"charactier-proxy/switcher/deploy"
 	"charactier-proxy/systemd"
 )
 
@@ -26,10 +27,10 @@ if it does not run, and stops a standby whose warm time is over. It says what it
 did, and nothing if there was nothing to do. charactier-proxy-reconcile.service
 runs it after each change and every minute.
 
-During an operation it does nothing, and during a deploy only what is enabled
-is brought up to date: after a power cut in the middle of its bake that slot
-must run that has the traffic. Likewise, by the state file, if the daemon is not
-reachable: that is what the daemon will go by after a reboot too.`,
+During an operation it does nothing, and during a deploy it only enables: after
+a power cut at any moment that slot must run that has the traffic, so that both
+stay enabled until the deploy is at its end. If the daemon is not reachable it
+goes by the state file, as the daemon will, and leaves alone what runs.`,
 		Args:   noArgs,
 		Hidden: true,
 		RunE:   func(cmd *cobra.Command, _ []string) error { return e.reconcile(cmd.Context()) },
@@ -85,14 +86,21 @@ func (e *env) reconcileWith(ctx context.Context, status control.Status) error {
 // lookAgain is a service as the daemon has it now. While somebody does
 // something it is busy.
 func (e *env) lookAgain(ctx context.Context, name string, cfg *config.Config) (reconcile.Service, error) {
+	// A deploy that the daemon has forgotten, for one of the two was killed, has a
+	// journal. It comes first: what ends after it shows in the status.
+	left, err := deploy.Unfinished(cfg.Deploy.Root)
+	if err != nil {
+		return reconcile.Service{}, err
+	}
 	status, err := e.client().Status(ctx)
 	if err != nil {
 		return reconcile.Service{}, err
 	}
 	for _, s := range status.Services {
 		if s.Name == name {
-			service := reconcilable(s, cfg)
-			service.Standby.Busy = service.Standby.Busy || status.Operation != nil || status.Reservation != nil
+			service, busy := reconcilable(s, cfg), status.Operation != nil || status.Reservation != nil
+			service.Standby.Busy = service.Standby.Busy || busy
+			service.Unsettled = busy || left != nil
 			return service, nil
 		}
 	}
@@ -139,6 +147,7 @@ func (e *env) runReconcile(ctx context.Context, services []reconcile.Service, r 
 	}
 	defer units.Close()
 	r.Units, r.Now = units, e.now
+	r.Lock = func(ctx context.Context) (func(), error) { return reconcile.Lock(ctx, reconcile.LockDir) }
 	r.Say = func(sentence string) { e.printf("%s\n", clean(sentence)) }
 	return r.Run(ctx, services)
 }
@@ -148,8 +157,8 @@ func (e *env) runReconcile(ctx context.Context, services []reconcile.Service, r 
 // between starts the slot that will be active. A state that is doubtful is left
 // to the daemon.
 func (e *env) reconcileOffline(ctx context.Context) error {
-	state, err := switcher.ReadState(e.paths().StateDir)
-	if err != nil || state.Generation == 0 || state.Intent != nil || state.Note != "" {
+	state, err := e.certainState()
+	if err != nil || len(state.Services) == 0 {
 		return err
 	}
 	cfg, err := e.loadConfig()
@@ -162,12 +171,45 @@ func (e *env) reconcileOffline(ctx context.Context) error {
 			services = append(services, offlineService(cfg.Services[name], saved))
 		}
 	}
-	return e.runReconcile(ctx, services, &reconcile.Reconciler{EnableOnly: true})
+	return e.runReconcile(ctx, services, &reconcile.Reconciler{
+		EnableOnly: true,
+		Look: func(_ context.Context, name string) (reconcile.Service, error) {
+			return e.lookOffline(cfg.Services[name], cfg.Deploy.Root)
+		},
+	})
+}
+
+// certainState is what was saved last; empty where that is doubtful.
+func (e *env) certainState() (switcher.State, error) {
+	state, err := switcher.ReadState(e.paths().StateDir)
+	if err != nil || state.Generation == 0 || state.Intent != nil || state.Note != "" {
+		return switcher.State{}, err
+	}
+	return state, nil
+}
+
+// lookOffline is lookAgain without a daemon.
+func (e *env) lookOffline(cfg *config.Service, deploys string) (reconcile.Service, error) {
+	left, err := deploy.Unfinished(deploys)
+	if err != nil {
+		return reconcile.Service{}, err
+	}
+	state, err := e.certainState()
+	saved, ok := state.Services[cfg.Name]
+	if err != nil || !ok {
+		return reconcile.Service{Unsettled: true}, err
+	}
+	s := offlineService(cfg, saved)
+	s.Unsettled = left != nil
+	return s, nil
 }
 
 func offlineService(cfg *config.Service, saved switcher.ServiceState) reconcile.Service {
 	slot := func(name switcher.Slot) reconcile.Slot {
 		return reconcile.Slot{Name: name, Unit: cfg.Slots[string(name)].Unit}
 	}
-	return reconcile.Service{Name: cfg.Name, Active: slot(saved.Active), Standby: slot(saved.Active.Other())}
+	return reconcile.Service{
+		Name: cfg.Name, Active: slot(saved.Active), Standby: slot(saved.Active.Other()),
+		Baking: saved.Bake != nil && saved.Bake.Verdict == switcher.Baking,
+	}
 }

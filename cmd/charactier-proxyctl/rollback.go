@@ -18,9 +18,10 @@ func newRollbackCmd(e *env) *cobra.Command {
 		Use:   "rollback",
 		Short: "Move the traffic back to the slot that had it before",
 		Long: `While the previous slot still runs, a rollback is a single swap. If its unit was
-stopped, root has it started with the release it had, proven, and switched to.
---to takes any release that is kept. The release that was rolled back from is
-remembered as bad: neither rollback nor deploy offers it again.`,
+stopped, root has it started with the release it had, proven, and switched to;
+--force changes nothing about that. --to takes any release that is kept. The
+release that was rolled back from is remembered as bad: neither rollback nor
+deploy offers it again, unless with --force.`,
 		Example: `  charactier-proxyctl rollback
   charactier-proxyctl rollback --reason "checkout answers 500"
   charactier-proxyctl rollback --to 20261124T081500Z-1a2b3c4d5e6f`,
@@ -30,7 +31,9 @@ remembered as bad: neither rollback nor deploy offers it again.`,
 		},
 	}
 	f.register(e, cmd)
+	cmd.Flags().BoolVar(&f.force, "force", false, "even if it was returned from, or is not healthy")
 	cmd.Flags().StringVar(&to, "to", "", "return to the kept release `NAME`")
+	completeReleases(e, cmd, "to")
 	return cmd
 }
 

@@ -105,7 +105,7 @@ func flagError(cmd *cobra.Command, err error) error {
 		}
 		return usagef(hint, "--%s: %s", flag.Name, invalid.Unwrap())
 	}
-	return usageError{clean(err.Error()), hint}
+	return usageError{message: clean(err.Error()), hint: hint}
 }
 
 func flagNames(cmd *cobra.Command) []string {

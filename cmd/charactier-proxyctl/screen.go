@@ -101,7 +101,11 @@ func (e *env) writeService(b *strings.Builder, s control.ServiceStatus) {
 		e.writeText(b, "    %s", e.bakeText(*s.Bake))
 	}
 	if len(s.BadReleases) > 0 {
-		e.writeText(b, "    %s", e.badText(s.BadReleases))
+		told := ""
+		if s.Bake != nil {
+			told = clean(s.Bake.Text)
+		}
+		e.writeText(b, "    %s", e.badText(s.BadReleases, told))
 	}
 }
 
@@ -138,13 +142,16 @@ func (e *env) bakeText(b switcher.BakeResult) string {
 // shownBad is how many bad releases fit on a screen.
 const shownBad = 3
 
-// badText names the newest releases that traffic was returned from.
-func (e *env) badText(all []switcher.BadRelease) string {
+// badText names the newest releases that traffic was returned from. What the
+// bake said was told above.
+func (e *env) badText(all []switcher.BadRelease, told string) string {
 	var parts []string
 	for _, bad := range all[:min(len(all), shownBad)] {
 		part := clean(bad.Release)
-		if bad.Reason != "" {
-			part += " (" + clean(bad.Reason) + ")"
+		if reason := clean(bad.Reason); strings.Contains(reason, told) && told != "" {
+			part += " (its bake)"
+		} else if reason != "" {
+			part += " (" + reason + ")"
 		}
 		parts = append(parts, part)
 	}
@@ -166,6 +173,7 @@ func (e *env) nowText(op switcher.Operation) string {
 
 // statusNotes are the lines below the services.
 func (e *env) statusNotes(s control.Status) []string {
+	said := saidOf(s.Services)
 	var notes []string
 	for _, op := range []*switcher.Operation{s.Reservation, s.Operation} {
 		if op != nil {
@@ -179,14 +187,19 @@ func (e *env) statusNotes(s control.Status) []string {
 	if len(s.Config.NeedsRestart) > 0 {
 		notes = append(notes, e.paint(yellow, "config:")+" waits for a restart: "+list(s.Config.NeedsRestart))
 	}
+	once := func(lead, text string) {
+		if text = said.shorten(clean(text)); text != "" {
+			notes = append(notes, e.paint(yellow, lead)+" "+text)
+		}
+	}
 	if s.State.Note != "" && !outlived(s) {
-		notes = append(notes, e.paint(yellow, "state:")+" "+clean(s.State.Note))
+		once("state:", s.State.Note)
 	}
 	for _, d := range s.Drift {
-		notes = append(notes, e.paint(yellow, "drift:")+" "+clean(d))
+		once("drift:", d)
 	}
 	for _, w := range s.Warnings {
-		notes = append(notes, e.paint(yellow, "warning:")+" "+clean(w))
+		once("warning:", w)
 	}
 	if s.Last != nil {
 		notes = append(notes, fmt.Sprintf("last: %s ago, %s: %s", e.ago(s.Last.Started), s.Last.Outcome, e.recordLine(*s.Last)))

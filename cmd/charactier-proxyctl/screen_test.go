@@ -182,6 +182,29 @@ func TestAFirstStartIsToldOnlyUntilTrafficMoves(t *testing.T) {
 	}
 }
 
+func TestTheStatusSaysEachThingOnce(t *testing.T) {
+	const bake, note, ill = "8 % of 200 requests failed, 0 % before", "the daemon ended during a switch: traffic is where it was, backend is on green", "GET /api/v1/health: 503"
+	s := calm()
+	backend := &s.Services[0]
+	backend.Bake = &switcher.BakeResult{Verdict: switcher.BakeFailed, Text: bake + "."}
+	backend.BadReleases = []switcher.BadRelease{{Release: "r2", Reason: "backend green: bake fail: " + bake + "."}, {Release: "r1", Reason: "by hand"}}
+	backend.Slots[1].Health = control.HealthStatus{State: "unhealthy", Error: ill}
+	s.State.Note = note
+	const unfinished = "deploy D1, begun by root at T, ended in gate (doing) and is neither finished nor undone: charactier-proxyctl deploy --resume, or charactier-proxyctl abort"
+	s.Drift = []string{"backend/green: g.service is active, but not healthy (" + ill + "): journalctl -u g.service -n 50", unfinished}
+	s.Warnings = []string{note, "backend: the bake of green ended as fail and the traffic could not be returned to blue (" + bake + "): see what is wrong with blue", "backend: no role: " + ill}
+	e, _, _ := testEnv()
+	text := e.statusText(s)
+	for said, times := range map[string]int{
+		bake: 1, note: 1, ill: 1, "not offered again: r2 (its bake), r1 (by hand)": 1, "\ndrift: " + unfinished + "\n": 1,
+		"not healthy: journalctl": 1, "returned to blue: see what": 1, "warning: backend: no role\n": 1,
+	} {
+		if got := strings.Count(text, said); got != times {
+			t.Errorf("%q is said %d times:\n%s", said, got, text)
+		}
+	}
+}
+
 func TestColoursCarryNoMeaningAlone(t *testing.T) {
 	plain, _, _ := testEnv()
 	coloured, _, _ := testEnv()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -53,6 +54,7 @@ Ctrl-C before the swap aborts; after it, it only ends the waiting.`,
 		},
 	}
 	f.register(e, cmd)
+	cmd.Flags().BoolVar(&f.force, "force", false, "move even if the target is not healthy")
 	cmd.Flags().DurationVar(&f.bake, "bake", 0, "watch it for `TIME`, and return if it is worse")
 	return cmd
 }
@@ -62,7 +64,6 @@ func (f *moveFlags) register(e *env, cmd *cobra.Command) {
 	cmd.Flags().DurationVar(&f.wait, "wait", 0, "let the target take up to `TIME` to become healthy")
 	cmd.Flags().DurationVar(&f.drain, "drain-timeout", 0, "wait at most `TIME` for requests on the old slot")
 	cmd.Flags().BoolVar(&f.noDrainWait, "no-drain-wait", false, "do not wait for them; they still end undisturbed")
-	cmd.Flags().BoolVar(&f.force, "force", false, "move even if the target is not healthy")
 }
 
 func (f *moveFlags) request(to switcher.Slot) (control.SwitchRequest, error) {
@@ -88,9 +89,17 @@ func (e *env) move(ctx context.Context, f *moveFlags, kind switcher.Kind, to swi
 	if err != nil {
 		return err
 	}
+	if kind == switcher.KindSwitch && to == "" {
+		to = e.otherSlot(ctx, f.services)
+		request.To = to
+	}
 	if f.force {
-		err := e.confirm(f.yes, "--force moves "+f.scope()+" without looking whether the target is healthy")
-		if err != nil {
+		all := e.targets(ctx, f, kind, to)
+		asSystemdHasIt(ctx, all)
+		if kind == switcher.KindRollback && e.uid == 0 && slices.ContainsFunc(all, target.stopped) {
+			return e.startAndReturn(ctx, f, all)
+		}
+		if err := e.mayForce(ctx, f, kind, all); err != nil {
 			return err
 		}
 	}
@@ -119,6 +128,26 @@ func (e *env) move(ctx context.Context, f *moveFlags, kind switcher.Kind, to swi
 		}
 	}
 	return e.baked(ctx, record, f.json)
+}
+
+// otherSlot is the one that the services do not have now. It is named to the
+// daemon: asked for the other one, it would undo what somebody else has switched
+// since. Empty where the services are not all on the same slot, or nobody says.
+func (e *env) otherSlot(ctx context.Context, services []string) (to switcher.Slot) {
+	status, err := e.client().Status(ctx)
+	if err != nil {
+		return ""
+	}
+	for _, s := range status.Services {
+		if len(services) > 0 && !slices.Contains(services, s.Name) {
+			continue
+		}
+		if to != "" && to != s.Active.Other() {
+			return ""
+		}
+		to = s.Active.Other()
+	}
+	return to
 }
 
 // moved tells how a switch or rollback ended.

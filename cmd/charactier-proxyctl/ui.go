@@ -23,6 +23,7 @@ import (
 //	charactier-proxyctl: what happened
 //	traffic: where it is, if an operation failed
 //	hint: what to do next
+//	      one command in a line, so that each can be pasted
 //
 // in lower case and without a full stop. What is dangerous (--force, hold) is
 // confirmed: on a terminal by a person, elsewhere by --yes; nothing ever waits
@@ -47,9 +48,17 @@ func (e *env) trafficf(format string, args ...any) {
 	fmt.Fprintf(e.stderr, "traffic: "+format+"\n", args...)
 }
 
+// hintf may say several lines; they come from others too.
 func (e *env) hintf(format string, args ...any) {
-	fmt.Fprintf(e.stderr, "hint: "+format+"\n", args...)
+	lead := "hint: "
+	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
+		fmt.Fprintf(e.stderr, "%s%s\n", lead, clean(strings.TrimSuffix(line, "\n")))
+		lead = "      "
+	}
 }
+
+// lines puts commands below each other.
+func lines(commands ...string) string { return strings.Join(commands, "\n") }
 
 // printJSON prints the one value of --json.
 func (e *env) printJSON(value any) error {
@@ -62,14 +71,17 @@ func (e *env) printJSON(value any) error {
 	return nil
 }
 
-// usageError is a command line that cannot be understood.
-type usageError struct{ message, hint string }
+// usageError is a command line or a configuration that cannot be understood.
+type usageError struct {
+	message, hint string
+	source        string // the lines that are wrong, to be shown before
+}
 
 func (u usageError) Error() string { return u.message }
 func (u usageError) Hint() string  { return u.hint }
 
 func usagef(hint, format string, args ...any) error {
-	return usageError{fmt.Sprintf(format, args...), hint}
+	return usageError{message: fmt.Sprintf(format, args...), hint: hint}
 }
 
 // exitError ends with a code after everything was said.
@@ -90,9 +102,12 @@ func (e *env) report(err error) int {
 	case errors.As(err, &silent):
 		return int(silent)
 	}
+	if errors.As(err, &usage) && usage.source != "" {
+		fmt.Fprintln(e.stderr, usage.source)
+	}
 	fmt.Fprintf(e.stderr, "%s: %s\n", program, clean(err.Error()))
 	if hint := control.HintOf(err); hint != "" {
-		e.hintf("%s", clean(hint))
+		e.hintf("%s", hint)
 	}
 	if errors.As(err, &usage) {
 		return control.ExitUsage

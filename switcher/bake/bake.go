@@ -1,6 +1,7 @@
 package bake
 
 import (
+	"slices"
 	"time"
 
 	"charactier-proxy/switcher"
@@ -18,6 +19,16 @@ type Counts struct {
 	ProbesFailed int64 // of them
 }
 
+func (c Counts) after(earlier Counts) Counts {
+	c.Requests += earlier.Requests
+	c.Failed += earlier.Failed
+	c.Timed += earlier.Timed
+	c.Slow += earlier.Slow
+	c.Probes += earlier.Probes
+	c.ProbesFailed += earlier.ProbesFailed
+	return c
+}
+
 const (
 	// Stretches for failures are short: a slot that answers nothing is to be found
 	// at once. Those for latency are longer, and need samples. Both are shorter in
@@ -27,6 +38,10 @@ const (
 	latencyStretch   = 5 * time.Second
 	latencyStretches = 3
 	latencySamples   = 30
+	// How many good ones make up for one that was bad, once that is over. Slow ones
+	// are allowed for anyway.
+	failurePlenty = 10
+	latencyPlenty = 1
 	// minTimed is how many latencies can be compared at all.
 	minTimed = 100
 	// unknownShare is what a slot may have failed by of which nothing is known.
@@ -44,16 +59,23 @@ type Judge struct {
 	slowAbove time.Duration
 
 	requests, probes, latency spread
-	now                       Counts
+
+	now, earlier Counts // the latter before a restart
 }
 
 // New returns the judge of a bake that begins.
 func New(plan switcher.BakePlan, base switcher.Baseline) *Judge {
-	allowed := allowedShare(plan, base)
-	failures := spread{length: min(failureStretch, plan.Time/20), least: 1, enough: failureStretches, allowed: allowed}
+	failures := spread{
+		length: min(failureStretch, plan.Time/20), least: 1, enough: failureStretches,
+		allowed: allowedShare(plan, base), limit: share(base.Requests, base.Failed) + float64(plan.Errors)/100,
+		proof: int64(plan.MinRequests), plenty: failurePlenty,
+	}
 	j := &Judge{
 		plan: plan, base: base, requests: failures, probes: failures,
-		latency: spread{length: min(latencyStretch, plan.Time/12), least: latencySamples, enough: latencyStretches, allowed: slowShare},
+		latency: spread{
+			length: min(latencyStretch, plan.Time/12), least: latencySamples, enough: latencyStretches,
+			allowed: slowShare, limit: slowShare, fewest: minTimed, proof: minTimed, plenty: latencyPlenty,
+		},
 	}
 	if base.Timed >= minTimed {
 		grown := base.P95Most + base.P95Most*time.Duration(plan.Slowdown)/100
@@ -61,6 +83,26 @@ func New(plan switcher.BakePlan, base switcher.Baseline) *Judge {
 	}
 	return j
 }
+
+// Resume goes on, after a restart, with what was seen before it. What is looked
+// at from then on is counted from the restart.
+func (j *Judge) Resume(passed time.Duration, seen switcher.BakeSeen) {
+	j.requests.resume(passed, seen.Requests)
+	j.probes.resume(passed, seen.Probes)
+	j.latency.resume(passed, seen.Latency)
+	j.earlier = Counts{
+		Requests: seen.Requests.Samples, Failed: seen.Requests.Bad, Timed: seen.Latency.Samples, Slow: seen.Latency.Bad,
+		Probes: seen.Probes.Samples, ProbesFailed: seen.Probes.Bad,
+	}
+}
+
+// Seen is what a restart must not forget.
+func (j *Judge) Seen() switcher.BakeSeen {
+	return switcher.BakeSeen{Requests: j.requests.BakeTally, Probes: j.probes.BakeTally, Latency: j.latency.BakeTally}
+}
+
+// Suspects reports whether something looks worse, be it certain yet or not.
+func (j *Judge) Suspects() bool { return slices.ContainsFunc(j.spreads(), (*spread).suspect) }
 
 // allowedShare is the share of failures that a slot must be proven to exceed: a
 // quarter of what it may grow by above that of before, and more where too little
@@ -72,13 +114,18 @@ func allowedShare(plan switcher.BakePlan, base switcher.Baseline) float64 {
 	return min(max(allowed, leastShare), 1)
 }
 
+// Time is how long the bake takes.
+func (j *Judge) Time() time.Duration { return j.plan.Time }
+
 // SlowAbove is what a request must take longer than to be slow; zero if there is
 // no latency to compare with.
 func (j *Judge) SlowAbove() time.Duration { return j.slowAbove }
 
 // Look takes in what the slot did until now and says how the bake stands.
 func (j *Judge) Look(passed time.Duration, c Counts) switcher.Verdict {
-	c.Failed, c.Slow = min(c.Failed, c.Requests), min(c.Slow, c.Timed) // counted one after the other
+	c = c.after(j.earlier)
+	// They are counted one after the other.
+	c.Failed, c.Slow, c.ProbesFailed = min(c.Failed, c.Requests), min(c.Slow, c.Timed), min(c.ProbesFailed, c.Probes)
 	j.now = c
 	j.requests.look(passed, c.Requests, c.Failed)
 	j.probes.look(passed, c.Probes, c.ProbesFailed)
@@ -91,7 +138,7 @@ func (j *Judge) Look(passed time.Duration, c Counts) switcher.Verdict {
 	case j.samples() < int64(j.plan.MinRequests):
 		return switcher.Inconclusive
 	}
-	return switcher.Passed
+	return j.ending()
 }
 
 // Wanting reports whether users send so little that a probe is wanted now: the
@@ -111,17 +158,4 @@ func (j *Judge) samples() int64 {
 	return j.now.Requests
 }
 
-func (j *Judge) worse() bool {
-	return j.failsMore(&j.requests) || j.fills() && j.failsMore(&j.probes) || j.slower()
-}
-
-// failsMore reports whether failures are certainly more than allowed, by more
-// than they may have grown, and not all at once.
-func (j *Judge) failsMore(s *spread) bool {
-	growth := share(s.n, s.bad) - share(j.base.Requests, j.base.Failed)
-	return growth > float64(j.plan.Errors)/100 && s.tooMany()
-}
-
-func (j *Judge) slower() bool {
-	return j.slowAbove > 0 && j.latency.n >= minTimed && j.now.P95 > j.slowAbove && j.latency.tooMany()
-}
+func (j *Judge) worse() bool { return slices.ContainsFunc(j.spreads(), (*spread).worse) }

@@ -19,6 +19,9 @@ var steadyBase = switcher.Baseline{
 	Timed: 6000, P95: 80 * time.Millisecond, P95Most: 84 * time.Millisecond,
 }
 
+// quietBase is one of users who send a request in two seconds.
+var quietBase = switcher.Baseline{Slot: switcher.Blue, Over: 5 * time.Minute, Requests: 150}
+
 // looks feeds a judge one step a second, as long as the bake goes on.
 func looks(j *bake.Judge, seconds int, at func(second int64) bake.Counts) (switcher.Verdict, time.Duration) {
 	for i := range int64(seconds) {
@@ -42,10 +45,10 @@ func TestVerdicts(t *testing.T) {
 	}{
 		{"nothing fails", steadyBase,
 			func(s int64) bake.Counts { return bake.Counts{Requests: 20 * s} },
-			switcher.Passed, none, "0 of 1200 requests failed (0.0 %), before 30 of 6000 (0.5 %)"},
+			switcher.Passed, none, "0 of 1200 requests failed on green (0.0 %), 30 of 6000 on blue before (0.5 %)"},
 		{"one failure in fifty", steadyBase,
 			func(s int64) bake.Counts { return bake.Counts{Requests: min(s, 50), Failed: min(s/10, 1)} },
-			switcher.Passed, none, "1 of 50 requests failed (2.0 %)"},
+			switcher.Passed, none, "1 of 50 requests failed on green (2.0 %)"},
 		{"everything fails", steadyBase,
 			func(s int64) bake.Counts { return bake.Counts{Requests: 20 * s, Failed: 20 * s} },
 			switcher.BakeFailed, 6 * time.Second, "requests fail more often than before"},
@@ -57,17 +60,17 @@ func TestVerdicts(t *testing.T) {
 			switcher.BakeFailed, 8 * time.Second, "requests fail more often than before"},
 		{"a burst of a second", steadyBase,
 			func(s int64) bake.Counts { return bake.Counts{Requests: 20 * s, Failed: 20 * min(s/10, 1)} },
-			switcher.Passed, none, "20 of 1200 requests failed (1.7 %)"},
+			switcher.Passed, none, "20 of 1200 requests failed on green (1.7 %)"},
 		{"as bad as before", switcher.Baseline{Slot: switcher.Blue, Requests: 6000, Failed: 300},
 			func(s int64) bake.Counts { return bake.Counts{Requests: 20 * s, Failed: s} },
-			switcher.Passed, none, "before 300 of 6000 (5.0 %)"},
+			switcher.Passed, none, ", 300 of 6000 on blue before (5.0 %)"},
 		{"certainly worse, but by less than is allowed", switcher.Baseline{Slot: switcher.Blue, Requests: 600000},
 			func(s int64) bake.Counts { return bake.Counts{Requests: 1000 * s, Failed: 8 * s} },
-			switcher.Passed, none, "480 of 60000 requests failed (0.8 %)"},
+			switcher.Passed, none, "480 of 60000 requests failed on green (0.8 %)"},
 		{"too few requests", steadyBase,
 			func(s int64) bake.Counts { return bake.Counts{Requests: s / 2} },
 			switcher.Inconclusive, none, "30 samples are fewer than the 50 that a verdict needs"},
-		{"probes fill up", steadyBase,
+		{"probes fill up", quietBase,
 			func(s int64) bake.Counts { return bake.Counts{Requests: s / 2, Probes: s} },
 			switcher.Passed, none, "filled up with 60 probes of which 0 failed"},
 		{"probes do not hide failures", steadyBase,
@@ -83,7 +86,7 @@ func TestVerdicts(t *testing.T) {
 			func(s int64) bake.Counts {
 				return bake.Counts{Requests: 20 * s, Timed: 20 * s, Slow: 3 * s, P95: 240 * time.Millisecond}
 			},
-			switcher.BakeFailed, 30 * time.Second, "95 % within 240ms, before 80ms, allowed 168ms; requests take longer than before"},
+			switcher.BakeFailed, 30 * time.Second, "95 % within 240ms, before 80ms, allowed 168ms and exceeded by 45 of 300 requests; requests take longer than before"},
 		{"slow only as it warms up", steadyBase,
 			func(s int64) bake.Counts {
 				return bake.Counts{Requests: 20 * s, Timed: 20 * s, Slow: min(8*s, 64), P95: 240 * time.Millisecond}
@@ -189,7 +192,7 @@ func TestAJudgeKeepsItsWord(t *testing.T) {
 				t.Fatalf("failed on %d of %d samples", samples, p.MinRequests)
 			case v != switcher.BakeFailed && (v == switcher.Baking) != (passed < p.Time):
 				t.Fatalf("%s after %s of %s", v, passed, p.Time)
-			case v == switcher.Passed && !enough, v == switcher.Inconclusive && enough:
+			case v == switcher.Passed && (!enough || certainlyBad(p, base, c)):
 				t.Fatalf("%s with %d of %d samples", v, samples, p.MinRequests)
 			case j.Text(v) == "" || strings.Contains(j.Text(v), "NaN"):
 				t.Fatalf("it says %q", j.Text(v))
@@ -199,6 +202,12 @@ func TestAJudgeKeepsItsWord(t *testing.T) {
 			}
 		}
 	})
+}
+
+// certainlyBad reports whether half of many requests failed, and few before.
+func certainlyBad(p switcher.BakePlan, base switcher.Baseline, c bake.Counts) bool {
+	failed := min(c.Failed, c.Requests)
+	return failed > 50 && 2*failed > c.Requests && 10*base.Failed < base.Requests && p.Errors < 30
 }
 
 // TestASlowReleaseIsFound bakes one whose latencies are four times what they were.

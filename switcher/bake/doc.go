@@ -23,9 +23,20 @@
 // by more than the plan allows, in several stretches of time; and failures that
 // come in bursts weigh less, by as much as they are uneven.
 //
+// # When the time is over
+//
+// A burst is a reason to wait and none to pass. At the end the stretches are not
+// asked for any more: what is certain with the bursts weighed less has failed,
+// unless the newest samples are as certainly better than those before them. It
+// passes if there are plenty of these, ten good ones for each failure and at
+// least as many as a verdict needs: that was a cold start. All else that has odds
+// of [doubt] to one against the slot is inconclusive.
+//
 // # Low traffic
 //
 // A verdict needs as many samples as the plan says. Where users send fewer, the
 // daemon's own probes count too. They are judged apart from the requests, so
-// that probes that succeed do not hide requests that fail.
+// that probes that succeed neither hide requests that fail nor say that these
+// have ended. Where users sent enough before the swap and a tenth of that since,
+// probes are no verdict either: the slot was not tried.
 package bake

@@ -35,11 +35,30 @@ func evidence(n, failed int64, allowed float64) float64 {
 	return best + math.Log(sum/alternatives)
 }
 
+// better returns the odds that samples came from the allowed share, against one
+// that was seen before them, as a logarithm.
+func better(m mark, before, allowed float64) float64 {
+	before = min(before, mostShare)
+	if before <= allowed {
+		return 0
+	}
+	return float64(m.bad)*math.Log(allowed/before) + float64(m.n-m.bad)*math.Log((1-allowed)/(1-before))
+}
+
 func logit(p float64) float64    { return math.Log(p / (1 - p)) }
 func logistic(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
 
+// doubt is how sure it must be for no verdict of success.
+const doubt = 20
+
+func doubtful(evidence float64) bool { return evidence >= math.Log(doubt) }
+
 // sure reports whether the evidence is enough to act on.
 func sure(evidence float64) bool { return evidence >= math.Log(odds) }
+
+// mostShare is what a slot is taken to fail where everything failed: that one
+// sample is good then proves little.
+const mostShare = 0.8
 
 // most is the highest share that is likely behind failed of n samples: one and a
 // half standard deviations above.

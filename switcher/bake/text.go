@@ -12,8 +12,10 @@ import (
 func (j *Judge) Text(v switcher.Verdict) string {
 	facts := []string{j.failureText(), j.latencyText()}
 	switch v {
+	case switcher.Passed:
+		facts = append(facts, j.pastText())
 	case switcher.Inconclusive:
-		facts = append(facts, fmt.Sprintf("the time is over, and %d samples are fewer than the %d that a verdict needs", j.samples(), j.plan.MinRequests))
+		facts = append(facts, j.doubtText(), j.goneText(), j.fewText())
 	case switcher.BakeFailed:
 		facts = append(facts, j.blame())
 	}
@@ -34,12 +36,12 @@ func Plan(plan switcher.BakePlan, base switcher.Baseline) string {
 }
 
 func (j *Judge) failureText() string {
-	text := "no requests came"
+	text := "no requests came" + j.onNew()
 	if j.now.Requests > 0 {
-		text = fmt.Sprintf("%s of %s failed (%s)", number(j.now.Failed), counted(j.now.Requests, "request"), percent(j.now.Requests, j.now.Failed))
+		text = fmt.Sprintf("%s of %s failed%s (%s)", number(j.now.Failed), counted(j.now.Requests, "request"), j.onNew(), percent(j.now.Requests, j.now.Failed))
 	}
 	if j.base.Requests > 0 {
-		text += fmt.Sprintf(", before %s of %s (%s)", number(j.base.Failed), number(j.base.Requests), percent(j.base.Requests, j.base.Failed))
+		text += fmt.Sprintf(", %s of %s on %s before (%s)", number(j.base.Failed), number(j.base.Requests), j.base.Slot, percent(j.base.Requests, j.base.Failed))
 	} else {
 		text += ", and none came before to compare with"
 	}
@@ -49,31 +51,109 @@ func (j *Judge) failureText() string {
 	return text
 }
 
+// onNew names the slot that bakes, if it is known.
+func (j *Judge) onNew() string {
+	if j.base.Slot == "" {
+		return ""
+	}
+	return " on " + string(j.base.Slot.Other())
+}
+
 func (j *Judge) latencyText() string {
 	switch {
 	case j.now.Timed == 0:
 		return ""
+	case j.slowAbove == 0 && j.earlier.Timed > 0:
+		return "latency with nothing to compare"
 	case j.slowAbove == 0:
 		return fmt.Sprintf("95 %% within %s, with nothing to compare", latency(j.now.P95))
 	case j.now.Timed < minTimed:
 		return fmt.Sprintf("latency not compared: %s are too few", counted(j.now.Timed, "request"))
+	case j.earlier.Timed > 0: // P95 is that since the restart
+		return fmt.Sprintf("%s of %s took longer than %s", number(j.now.Slow), counted(j.now.Timed, "request"), latency(j.slowAbove))
 	}
-	return fmt.Sprintf("95 %% within %s, before %s, allowed %s", latency(j.now.P95), latency(j.base.P95), latency(j.slowAbove))
+	text := fmt.Sprintf("95 %% within %s, before %s, allowed %s", latency(j.now.P95), latency(j.base.P95), latency(j.slowAbove))
+	if j.latency.suspect() {
+		text += fmt.Sprintf(" and exceeded by %s of %s", number(j.now.Slow), counted(j.now.Timed, "request"))
+	}
+	return text
 }
 
 // blame names what was too much.
 func (j *Judge) blame() string {
 	var much []string
-	if j.failsMore(&j.requests) {
-		much = append(much, "requests fail more often than before")
-	}
-	if j.fills() && j.failsMore(&j.probes) {
-		much = append(much, "probes fail")
-	}
-	if j.slower() {
-		much = append(much, "requests take longer than before")
+	for _, s := range j.spreads() {
+		if s.worse() || s.suspect() && s.lasts() {
+			much = append(much, j.complaint(s))
+		}
 	}
 	return strings.Join(much, " and ")
+}
+
+func (j *Judge) complaint(s *spread) string {
+	switch s {
+	case &j.requests:
+		return "requests fail more often than before"
+	case &j.probes:
+		return "probes fail"
+	}
+	return "requests take longer than before"
+}
+
+// doubtText names what may be too much.
+func (j *Judge) doubtText() string {
+	var doubts []string
+	for _, s := range j.spreads() {
+		if s.suspect() && !s.madeUp() {
+			doubts = append(doubts, j.complaint(s)+", or did in bursts: "+j.sinceText(s))
+		}
+	}
+	return strings.Join(doubts, "; ")
+}
+
+// pastText names what was too much and is over.
+func (j *Judge) pastText() string {
+	var past []string
+	for _, s := range j.spreads() {
+		if s.suspect() {
+			past = append(past, "what was bad came in a burst: "+j.sinceText(s))
+		}
+	}
+	return strings.Join(past, "; ")
+}
+
+// sinceText says how it went since a burst.
+func (j *Judge) sinceText(s *spread) string {
+	since, ended := s.after()
+	noun, bad := "request", "failed"
+	switch s {
+	case &j.probes:
+		noun = "probe"
+	case &j.latency:
+		bad = "took longer"
+	}
+	if !ended {
+		return "the time is over, and too few good " + noun + "s came since to tell"
+	}
+	text := fmt.Sprintf("%s of %s %s since", number(since.bad), counted(since.n, noun), bad)
+	if !s.madeUp() {
+		text += ", which does not make up for it yet"
+	}
+	return text
+}
+
+func (j *Judge) goneText() string {
+	if !j.gone() {
+		return ""
+	}
+	return fmt.Sprintf("the users are gone: as many as before would have sent about %s", counted(j.expected(), "request"))
+}
+
+func (j *Judge) fewText() string {
+	if j.samples() >= int64(j.plan.MinRequests) {
+		return ""
+	}
+	return fmt.Sprintf("the time is over, and %d samples are fewer than the %d that a verdict needs", j.samples(), j.plan.MinRequests)
 }
 
 func join(facts []string) string {

@@ -135,6 +135,9 @@ type ReserveStep struct {
 type ReserveEnd struct {
 	ID     string          `json:"id"`
 	Record switcher.Record `json:"record"`
+	// Good are releases of the moved services that are not bad any more: they were
+	// deployed in spite of that, and kept.
+	Good []string `json:"good,omitempty"`
 }
 
 // Status answers RouteStatus: everything an operator looks at first.
@@ -148,6 +151,8 @@ type Status struct {
 	// Reservation is the deploy, or whatever else of several operations, that
 	// keeps others out; nil when there is none.
 	Reservation *switcher.Operation `json:"reservation,omitempty"`
+	// Deploy is the one that is not at its end; nil when there is none.
+	Deploy *DeployStatus `json:"deploy,omitempty"`
 	// Operation is the one that runs now; nil when none does.
 	Operation *switcher.Operation `json:"operation,omitempty"`
 	Last      *switcher.Record    `json:"last,omitempty"`
@@ -155,6 +160,20 @@ type Status struct {
 	Warnings []string `json:"warnings,omitempty"`
 	// Drift is where systemd's units and the state disagree, in plain sentences.
 	Drift []string `json:"drift,omitempty"`
+}
+
+// DeployStatus is a deploy, or a rollback that starts a slot, that has neither
+// finished nor been undone.
+type DeployStatus struct {
+	ID      string         `json:"id"`
+	Kind    switcher.Kind  `json:"kind"`
+	By      switcher.Actor `json:"by"`
+	Begun   time.Time      `json:"begun"`
+	At      string         `json:"at"` // the step that it is in, or was when its command ended
+	Release string         `json:"release,omitempty"`
+	// Running says that its command is alive. If not, it waits for
+	// `charactier-proxyctl deploy --resume` or `abort`.
+	Running bool `json:"running"`
 }
 
 // ConfigStatus says which configuration runs, and what is wrong with a newer one.

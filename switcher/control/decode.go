@@ -104,6 +104,11 @@ func (r *ReserveEnd) validate() error {
 	if err := validMoves(r.Record.Moves); err != nil {
 		return err
 	}
+	for _, name := range r.Good {
+		if err := validText("good", name, MaxReason); err != nil {
+			return err
+		}
+	}
 	for name, text := range map[string]string{"error": r.Record.Error, "warning": r.Record.Warning} {
 		if err := validText(name, text, MaxText); err != nil {
 			return err

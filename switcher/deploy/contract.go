@@ -18,7 +18,6 @@ type Daemon interface {
 
 // Lease is a reservation at the daemon.
 type Lease interface {
-	ID() string
 	// Asked gives the name of whoever wants the deploy to stop.
 	Asked() <-chan string
 	// Lost is closed when the daemon does not keep the reservation any more.
@@ -29,8 +28,9 @@ type Lease interface {
 	// in one instant, and does not wait for the drain. bake is how long the new
 	// slots are watched: zero not at all, negative each service's own time.
 	Move(ctx context.Context, kind switcher.Kind, services []string, bake time.Duration, reason string) (switcher.Record, error)
-	// End closes the lease and has the history say how the deploy ended.
-	End(ctx context.Context, r switcher.Record) error
+	// End closes the lease and has the history say how the deploy ended. good are
+	// releases that the daemon is to forget were bad.
+	End(ctx context.Context, r switcher.Record, good []string) error
 	Close()
 }
 
@@ -54,7 +54,7 @@ type ServiceView struct {
 // SlotView is one slot.
 type SlotView struct {
 	Healthy           bool
-	Health            string // what the last probe said, if it was bad
+	Health            string // what the last probe said, if it was bad; empty too if there was none yet
 	InFlight, Streams int64
 	// Role is what the slot took; Wanted what it should have taken, and empty
 	// where slots are not told.
@@ -70,8 +70,10 @@ type Units interface {
 	// Running says whether the unit runs or is about to. The error tells of a
 	// unit that cannot be started at all: not there, or masked.
 	Running(ctx context.Context, unit string) (bool, error)
-	// Directory is where the unit runs, as its files say; empty where they do not.
-	Directory(ctx context.Context, unit string) (string, error)
+	// Files is what the unit's files say.
+	Files(ctx context.Context, unit string) (UnitView, error)
+	// Tail are the last lines that the unit wrote, as far as they can be read.
+	Tail(ctx context.Context, unit string) []string
 	// Exited waits until the unit does not run any more, and says how it ended; nil
 	// means that it cannot be told any longer.
 	Exited(ctx context.Context, unit string) error
@@ -98,6 +100,8 @@ type Releases interface {
 	Sealed(release string) (bool, error)
 	// Discard removes what Fetch and Build made, if it was not sealed.
 	Discard(release string) error
+	// CheckShared reports what Build would miss of what a service shares.
+	CheckShared(service string, names []string) error
 	// Point leads a slot's link to a release.
 	Point(link, release string, s Service) error
 	// Pointed tells what a link leads to.
@@ -105,6 +109,8 @@ type Releases interface {
 	// Restore leads a link to where it led before, and removes it where there was
 	// none.
 	Restore(link, target string) error
+	// Mark notes that a release did not prove itself.
+	Mark(release, reason string) error
 	// Prune removes what nobody needs, never one of those in use.
 	Prune(keep int, inUse []string) (removed []string, err error)
 	// Free returns how many bytes are free.
@@ -144,6 +150,7 @@ type Service struct {
 	Timeout             time.Duration
 	MemoryMax           uint64
 	CPUWeight, IOWeight uint64
+	TasksMax            uint64
 	Reuse, Shared       []string
 
 	Tries         int
@@ -157,6 +164,7 @@ type Service struct {
 	Warm         time.Duration
 	RoleRequired bool
 	RoleTimeout  time.Duration
+	RoleWays     int // how many ways a slot is told on, one after the other
 }
 
 // Place is a slot's configuration.

@@ -34,10 +34,15 @@ type deploy struct {
 	services []Service // the chosen ones
 	lease    *keeper
 	warnings []string
-	resumed  bool // another command began it
-	bake     string
-	began    time.Time
-	waited   atomic.Int64 // nanoseconds that were not our own work
+	standby  []string // what the standby slots are once it was undone
+	cause    error    // of its undoing
+	resumed  bool     // another command began it
+	// hooksBefore are the hooks that it ran.
+	hooksBefore map[string]phase
+	bake        string
+	bakeFailed  bool // and the traffic could not be returned
+	began       time.Time
+	waited      atomic.Int64 // nanoseconds that were not our own work
 
 	reporting sync.Mutex
 }
@@ -98,6 +103,9 @@ func (d *deploy) forward(ctx context.Context, n int) (Result, error) {
 	defer cancel(nil)
 	stop := d.lease.onAsk(func(by string) { cancel(fmt.Errorf("%w by %s", switcher.ErrAborted, by)) })
 	defer stop()
+	if d.resumed {
+		d.finishHooks(ctx)
+	}
 	for _, s := range d.steps()[n:] {
 		err := d.run(ctx, s)
 		switch {
@@ -128,7 +136,9 @@ func (d *deploy) run(ctx context.Context, s step) error {
 	switch {
 	case err == nil:
 		d.report(Report{Step: s.name, State: StateDone, Took: took})
-	case errors.Is(err, errSkipped), errors.Is(err, errUnchanged), errors.Is(err, ErrDetached):
+	case errors.Is(err, ErrDetached):
+		d.report(Report{Step: s.name, State: StateLeft, Took: took})
+	case errors.Is(err, errSkipped), errors.Is(err, errUnchanged):
 		d.report(Report{Step: s.name, State: StateSkipped, Took: took})
 	default:
 		d.report(Report{Step: s.name, State: StateFailed, Text: err.Error(), Took: took})

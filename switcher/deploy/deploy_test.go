@@ -55,7 +55,7 @@ func TestWhatFailsLeavesTrafficWhereItWas(t *testing.T) {
 		"a bad release": {func(w *world, _ *Request) {
 			w.bad["backend"] = []switcher.BadRelease{{Release: "x-222222222222", Reason: "it lost orders"}}
 		}, ErrBadRelease, "it lost orders"},
-		"a unit that runs elsewhere": {func(w *world, _ *Request) { w.units["frontend-green.service"].directory = "/home/ops/app" },
+		"a unit that runs elsewhere": {func(w *world, _ *Request) { w.units["frontend-green.service"].files.Directory = "/home/ops/app" },
 			nil, "would not change what it runs"},
 		"a release that is not there": {func(_ *world, r *Request) { r.Source = Source{Release: "nope"} }, nil, "no such release"},
 	} {
@@ -377,7 +377,7 @@ func TestARollbackAsksForTheReleaseItself(t *testing.T) {
 		w.revision["r0-000000000000"] = "0000000000000000"
 		w.links["/backend/green"], w.links["/frontend/green"] = "r0-000000000000", "r0-000000000000"
 		w.previous["backend"], w.previous["frontend"] = green, green
-		w.units["backend-green.service"].directory = "/home/ops/app" // which keeps nobody from going back
+		w.units["backend-green.service"].files.Directory = "/home/ops/app" // which keeps nobody from going back
 		w.bad["backend"] = []switcher.BadRelease{{Release: bad}}
 		r := request()
 		r.Kind, r.Source, r.Bake = switcher.KindRollback, Source{}, 0

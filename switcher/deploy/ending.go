@@ -15,6 +15,8 @@ import (
 // first. One that cannot be undone ends it: what lies before it may be what
 // traffic stands on.
 func (d *deploy) backward(cause error) (Result, error) {
+	d.cause = cause
+	d.mark(cause)
 	// Whoever wanted to leave must wait for this.
 	ctx := context.Background()
 	for _, s := range slices.Backward(d.steps()) {
@@ -98,9 +100,13 @@ func (d *deploy) end(failure, err error) (Result, error) {
 }
 
 func (d *deploy) tellEnd(rec switcher.Record) {
+	var good []string
+	if rec.Outcome == switcher.Done && !d.bakeFailed {
+		good = d.facts().Overruled
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	err := d.lease.with(ctx, func(l Lease) error { return l.End(ctx, rec) })
+	err := d.lease.with(ctx, func(l Lease) error { return l.End(ctx, rec, good) })
 	if err != nil {
 		d.warn("", fmt.Errorf("the history does not say how the deploy ended: %w", err))
 	}
@@ -127,10 +133,10 @@ func (d *deploy) result(o switcher.Outcome) Result {
 	took := time.Since(d.began)
 	r := Result{
 		ID: d.story.id, Kind: d.request().Kind, Outcome: o, Release: f.Origin.Release, Revision: f.Origin.Revision, Subject: f.Origin.Subject,
-		Bake: d.bake, Warnings: d.warnings, Returned: f.Returned, Took: took, Own: d.own(took), Log: d.journal.dir,
+		Bake: d.bake, Warnings: d.warnings, Standby: d.standby, Returned: f.Returned, Took: took, Own: d.own(took), Log: d.journal.dir,
 	}
 	if o != switcher.Unchanged {
-		r.Moves = f.moves(d.request().Services)
+		r.Moves = f.moves(d.request().Services, d.keepsLinks())
 	}
 	return r
 }

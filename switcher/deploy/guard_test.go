@@ -117,17 +117,22 @@ func TestNothingIsUndoneBesideSomebodyElse(t *testing.T) {
 	}
 }
 
-func TestAFailedBakeThatCouldNotBeReturnedIsWarnedAbout(t *testing.T) {
-	w := newWorld(t)
-	w.fault = func(_ int, call string, _ func()) error {
-		if call == "step bake" {
-			w.bakes["frontend"] = &switcher.BakeResult{Verdict: switcher.BakeFailed, Text: "7 % errors"}
+func TestABakeThatLeavesTheTrafficInDoubtIsWarnedAbout(t *testing.T) {
+	for verdict, says := range map[switcher.Verdict]string{
+		switcher.BakeFailed:   "could not be returned",
+		switcher.Inconclusive: "has no verdict and the traffic stays on green",
+	} {
+		w := newWorld(t)
+		w.fault = func(_ int, call string, _ func()) error {
+			if call == "step bake" {
+				w.bakes["frontend"] = &switcher.BakeResult{Verdict: verdict, Text: "7 % errors"}
+			}
+			return nil
 		}
-		return nil
-	}
-	r, err := w.deploy(t.Context(), request())
-	if err != nil || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "could not be returned") || !strings.Contains(r.Warnings[0], "rollback --service frontend") {
-		t.Errorf("deploy = %v, warnings %q", err, r.Warnings)
+		r, err := w.deploy(t.Context(), request())
+		if err != nil || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], says) || !strings.Contains(r.Warnings[0], "rollback --service frontend") {
+			t.Errorf("%s: deploy = %v, warnings %q", verdict, err, r.Warnings)
+		}
 	}
 }
 

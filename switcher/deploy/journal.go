@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,6 +34,7 @@ type entry struct {
 	Time    time.Time        `json:"time"`
 	Phase   phase            `json:"phase"`
 	Step    string           `json:"step,omitempty"`
+	Hook    string           `json:"hook,omitempty"` // with doing, done and failed, instead of the step
 	Error   string           `json:"error,omitempty"`
 	Request *Request         `json:"request,omitempty"` // with begin
 	By      *switcher.Actor  `json:"by,omitempty"`      // with begin
@@ -129,7 +131,13 @@ type story struct {
 	// last is the newest line about each step; order is that of the first lines.
 	last  map[string]phase
 	order []string
+	// hooks is the newest line about each hook, for as long as its step is not undone.
+	hooks map[string]phase
 	ended bool
+}
+
+func newStory(id string) story {
+	return story{id: id, last: map[string]phase{}, hooks: map[string]phase{}}
 }
 
 // readStory reads a journal. Lines that a crash cut short say nothing.
@@ -138,7 +146,7 @@ func readStory(deploys, id string) (story, error) {
 	if err != nil {
 		return story{}, fmt.Errorf("reading the journal: %w", err)
 	}
-	s := story{id: id, last: map[string]phase{}}
+	s := newStory(id)
 	for line := range bytes.Lines(data) {
 		var e entry
 		if json.Unmarshal(line, &e) != nil {
@@ -152,6 +160,10 @@ func readStory(deploys, id string) (story, error) {
 func (s *story) take(e entry) {
 	if e.Facts != nil {
 		s.facts = *e.Facts
+	}
+	if e.Hook != "" {
+		s.hooks[e.Hook] = e.Phase
+		return
 	}
 	switch e.Phase {
 	case phaseBegin:
@@ -169,6 +181,9 @@ func (s *story) take(e entry) {
 			s.order = append(s.order, e.Step)
 		}
 		s.last[e.Step] = e.Phase
+		if e.Phase == phaseUndone {
+			maps.DeleteFunc(s.hooks, func(hook string, _ phase) bool { return isHookOf(hook, e.Step) })
+		}
 	}
 }
 

@@ -126,9 +126,7 @@ func (d *deploy) awaitRoles(ctx context.Context) error {
 		if !s.RoleRequired {
 			return nil
 		}
-		// The old slot is told first and may be silent as long; then the new one,
-		// and once more.
-		deadline := time.Now().Add(3 * s.RoleTimeout)
+		deadline := time.Now().Add(s.rolePatience())
 		for {
 			slot, err := d.slot(ctx, s, p.New)
 			if err != nil {
@@ -145,6 +143,12 @@ func (d *deploy) awaitRoles(ctx context.Context) error {
 			}
 		}
 	})
+}
+
+// rolePatience is how long the daemon may need: the old slot is told first and
+// may be silent for one timeout; then the new one, on all the ways, and once more.
+func (s Service) rolePatience() time.Duration {
+	return time.Duration(1+2*max(1, s.RoleWays)) * s.RoleTimeout
 }
 
 func (d *deploy) slot(ctx context.Context, s Service, name switcher.Slot) (SlotView, error) {
@@ -232,6 +236,8 @@ func (d *deploy) verdicts(v View) (running bool, err error) {
 		switch now.Bake.Verdict {
 		case switcher.BakeFailed:
 			kept = append(kept, d.notReturned(s, now))
+		case switcher.Inconclusive:
+			kept = append(kept, d.undecided(s, now))
 		case switcher.Baking:
 			running = true
 			longest = max(longest, now.Bake.Until.Sub(now.Bake.Since))
@@ -244,6 +250,7 @@ func (d *deploy) verdicts(v View) (running bool, err error) {
 		return true, nil
 	}
 	d.say("bake", "", "%s", d.bake)
+	d.bakeFailed = len(kept) > 0
 	for _, err := range kept {
 		d.warn("bake", err)
 	}
@@ -255,6 +262,12 @@ func (d *deploy) verdicts(v View) (running bool, err error) {
 func (d *deploy) notReturned(s Service, now ServiceView) error {
 	return hint(fmt.Errorf("the bake of %s failed and the traffic stays on %s, it could not be returned", s.Name, now.Active),
 		"charactier-proxyctl status says why; charactier-proxyctl rollback --service "+s.Name+" returns it once the old slot is mended")
+}
+
+// undecided is for traffic that stays although nothing proved that it may.
+func (d *deploy) undecided(s Service, now ServiceView) error {
+	return hint(fmt.Errorf("the bake of %s has no verdict and the traffic stays on %s", s.Name, now.Active),
+		"see how "+s.Name+" does; charactier-proxyctl rollback --service "+s.Name+" returns it")
 }
 
 func (d *deploy) returned(now ServiceView) error {
@@ -282,7 +295,7 @@ func (d *deploy) confirm(ctx context.Context) error {
 	case err != nil:
 		return d.unconfirmed("nobody answers: " + err.Error())
 	case !yes:
-		return fmt.Errorf("%w: it was not confirmed", switcher.ErrAborted)
+		return errUnkept
 	}
 	return d.stillMoved(ctx)
 }
@@ -331,10 +344,20 @@ func (d *deploy) moveBack(ctx context.Context) error {
 	return d.each(func(s Service, p *place) error { return d.awaitDrain(ctx, s, p.New) })
 }
 
+// errUnkept is a person's no.
+var errUnkept = fmt.Errorf("%w: it was not confirmed", switcher.ErrAborted)
+
+// isJudged says that the traffic is returned because of what the release did, or
+// because a person has looked at it and said no. Whoever aborts a deploy has
+// their reasons, and the release may have none of the fault.
+func (d *deploy) isJudged() bool {
+	return errors.Is(d.cause, errUnkept) || !errors.Is(d.cause, switcher.ErrAborted)
+}
+
 func (d *deploy) returnNow(ctx context.Context) error {
-	kind := switcher.KindRollback
-	if d.request().Kind == switcher.KindRollback {
-		kind = switcher.KindSwitch // rolling back what was rolled back is refused
+	kind := switcher.KindRollback // by which the release is bad
+	if d.request().Kind == switcher.KindRollback || !d.isJudged() {
+		kind = switcher.KindSwitch // also as rolling back what was rolled back is refused
 	}
 	err := d.wakeOld(ctx)
 	if err == nil {

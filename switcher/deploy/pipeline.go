@@ -39,6 +39,9 @@ type Options struct {
 	Report func(Report)
 
 	Actor switcher.Actor
+	// Remembered reads which slots are active by the daemon's state file, for when
+	// the daemon is gone; nil where that cannot be read.
+	Remembered func() (map[string]switcher.Slot, error)
 	// Regain is how long a daemon that ended may take to be back; zero means
 	// regainTime.
 	Regain time.Duration
@@ -120,8 +123,11 @@ type Result struct {
 	Moves    []switcher.Move  `json:"moves,omitempty"`
 	Bake     string           `json:"bake,omitempty"` // what the bake found, in a sentence
 	Warnings []string         `json:"warnings,omitempty"`
-	Returned bool             `json:"returned,omitempty"`
-	Took     time.Duration    `json:"took_ns"`
+	// Standby says, a line for each service, what the standby slot is after it was
+	// undone: whether a rollback would find it running.
+	Standby  []string      `json:"standby,omitempty"`
+	Returned bool          `json:"returned,omitempty"`
+	Took     time.Duration `json:"took_ns"`
 	// Own is the part of Took that was neither the commands of the build, nor
 	// waiting for units, health, requests, bakes or people.
 	Own time.Duration `json:"own_ns"`
@@ -137,7 +143,9 @@ func (p *Pipeline) Run(ctx context.Context, r Request) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	d := p.newDeploy(j, story{id: j.id, request: r, by: p.opts.Actor, begun: time.Now(), last: map[string]phase{}})
+	s := newStory(j.id)
+	s.request, s.by, s.begun = r, p.opts.Actor, time.Now()
+	d := p.newDeploy(j, s)
 	defer d.close()
 	if err := d.reserve(ctx); err != nil {
 		return d.end(nil, err)

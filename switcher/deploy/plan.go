@@ -23,7 +23,9 @@ func Plan(ctx context.Context, o Options, r Request) ([]Planned, error) {
 		return nil, noRepository()
 	}
 	p := &Pipeline{opts: o}
-	d := p.newDeploy(&journal{}, story{request: r, last: map[string]phase{}})
+	s := newStory("")
+	s.request = r
+	d := p.newDeploy(&journal{}, s)
 	v, err := d.view(ctx)
 	if err != nil {
 		return nil, err
@@ -31,7 +33,7 @@ func Plan(ctx context.Context, o Options, r Request) ([]Planned, error) {
 	if err := d.findPlaces(v); err != nil {
 		return nil, err
 	}
-	if err := d.each(func(s Service, p *place) error { return d.checkDirectory(ctx, s, s.Slots[p.New]) }); err != nil {
+	if err := d.each(func(s Service, p *place) error { return d.checkReady(ctx, s, s.Slots[p.New]) }); err != nil {
 		return nil, err
 	}
 	texts := map[string]func() []string{
@@ -138,8 +140,8 @@ func (d *deploy) planBuild() []string {
 		if source.Artifact != "" {
 			return lines
 		}
-		lines = append(lines, fmt.Sprintf("in %s, as %s, at most %s, %d MiB of memory, CPU weight %d, I/O weight %d:",
-			filepath.Join(d.newRelease(), s.Directory), s.User, s.Timeout, s.MemoryMax>>20, s.CPUWeight, s.IOWeight))
+		lines = append(lines, fmt.Sprintf("in %s, as %s, at most %s, %d MiB of memory, CPU weight %d, I/O weight %d, at most %d tasks:",
+			filepath.Join(d.newRelease(), s.Directory), s.User, s.Timeout, s.MemoryMax>>20, s.CPUWeight, s.IOWeight, s.TasksMax))
 		for _, command := range s.Commands {
 			lines = append(lines, "  "+command)
 		}

@@ -20,7 +20,7 @@ func TestAPlanRefusesAUnitThatRunsElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	for dir, refused := range map[string]bool{"/backend/green": false, "/backend/green/dist": false, "/home/ops/app": true} {
-		w.units["backend-green.service"].directory = dir
+		w.units["backend-green.service"].files.Directory = dir
 		_, err := Plan(t.Context(), o, request())
 		if (err != nil) != refused || refused && !strings.Contains(err.Error(), "backend-green.service runs in "+dir) {
 			t.Errorf("a unit that runs in %s: %v", dir, err)

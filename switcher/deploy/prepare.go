@@ -3,9 +3,9 @@ package deploy
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
-	"strings"
+	"slices"
+	"time"
 
 	"charactier-proxy/switcher"
 )
@@ -25,7 +25,37 @@ func (d *deploy) preflight(ctx context.Context) error {
 	if err := d.checkSpace(); err != nil {
 		return err
 	}
+	if v, err = d.firstProbes(ctx, v); err != nil {
+		return err
+	}
 	return d.each(func(s Service, p *place) error { return d.checkStandby(ctx, s, *p, v.Services[s.Name]) })
+}
+
+// firstProbeTime is how long a daemon that has just begun may take to know
+// whether a slot is healthy.
+const firstProbeTime = 3 * time.Second
+
+// firstProbes waits until the daemon knows of the active slots' health.
+func (d *deploy) firstProbes(ctx context.Context, v View) (View, error) {
+	defer d.waiting()()
+	for deadline := time.Now().Add(firstProbeTime); d.unprobed(v) && time.Now().Before(deadline); {
+		err := sleep(ctx, lookEvery)
+		if err == nil {
+			v, err = d.view(ctx)
+		}
+		if err != nil {
+			return v, err
+		}
+	}
+	return v, nil
+}
+
+func (d *deploy) unprobed(v View) bool {
+	return slices.ContainsFunc(d.services, func(s Service) bool {
+		now := v.Services[s.Name]
+		slot := now.Slots[now.Active]
+		return !slot.Healthy && slot.Health == ""
+	})
 }
 
 // findPlaces says for each service where it is and where it goes.
@@ -54,107 +84,6 @@ func (d *deploy) findPlaces(v View) error {
 	return nil
 }
 
-// resolve finds out which release it will be, and whether it is active already.
-func (d *deploy) resolve(ctx context.Context, v View) error {
-	if d.facts().Origin.Release == "" {
-		origin, err := d.resolveSource(ctx)
-		if err != nil {
-			return err
-		}
-		d.facts().Origin = origin
-	}
-	active := true
-	err := d.each(func(s Service, p *place) error {
-		aim, err := d.opts.Releases.Pointed(s.Slots[p.Old].Link)
-		if err != nil {
-			return err
-		}
-		p.OldRelease = aim.Release
-		active = active && d.isActive(aim)
-		return d.checkBad(v.Services[s.Name].Bad)
-	})
-	if err != nil {
-		return err
-	}
-	o := d.facts().Origin
-	if active && !d.request().Force {
-		d.facts().Origin.Release = d.facts().Places[d.services[0].Name].OldRelease
-		d.say("preflight", "", "revision %s is active already, as release %s; --force deploys it again", short(o.Revision), d.facts().Origin.Release)
-		return errUnchanged
-	}
-	if o.Release == "" {
-		d.say("preflight", "", "the standby slots have what was there before the first release")
-		return nil
-	}
-	d.say("preflight", "", "release %s%s", o.Release, parenthesis(o.Subject))
-	return nil
-}
-
-// resolveSource turns what was asked for into a release. A return without a
-// release named takes what the standby slots have.
-func (d *deploy) resolveSource(ctx context.Context) (Origin, error) {
-	source := d.request().Source
-	if !d.keepsLinks() {
-		return d.opts.Releases.Resolve(ctx, source)
-	}
-	found := false
-	origin := Origin{Source: source, Built: true}
-	for _, s := range d.services {
-		aim, err := d.opts.Releases.Pointed(s.Slots[d.facts().Places[s.Name].New].Link)
-		if err != nil {
-			return Origin{}, err
-		}
-		found = found || aim.Target != ""
-		if origin.Release == "" {
-			origin.Release, origin.Revision = aim.Release, aim.Revision
-		}
-	}
-	if found {
-		return origin, nil
-	}
-	return Origin{}, hint(fmt.Errorf("%w: the standby slots lead nowhere", switcher.ErrNothingToRollBack),
-		"to what ran before there were releases: start its unit, then charactier-proxyctl rollback; to a release: rollback --to one of charactier-proxyctl deploy --list")
-}
-
-// keepsLinks: a return without a release named takes the standby slots as they
-// are, each with its own release, or with what was there before there were any.
-func (d *deploy) keepsLinks() bool {
-	return d.request().Kind == switcher.KindRollback && d.request().Source.Release == ""
-}
-
-func (d *deploy) isActive(aim Aim) bool {
-	o := d.facts().Origin
-	if o.Source.Release != "" || d.request().Kind == switcher.KindRollback {
-		return aim.Release == o.Release && o.Release != ""
-	}
-	return aim.Revision != "" && aim.Revision == o.Revision
-}
-
-// checkBad refuses what was returned from before. A deploy looks at the
-// revision, which would be built anew; a rollback at the release itself, as the
-// daemon does: another of its revision may have served well since.
-func (d *deploy) checkBad(bad []switcher.BadRelease) error {
-	o := d.facts().Origin
-	if d.request().Force || o.Release == "" {
-		return nil
-	}
-	back := d.request().Kind == switcher.KindRollback
-	for _, b := range bad {
-		if b.Release != o.Release && (back || revisionIn(b.Release) != revisionIn(o.Release)) {
-			continue
-		}
-		name, advice := b.Release, "deploy a revision that mends it, or insist with --force"
-		if o.Built && o.Release != name {
-			name += ", of the same revision as " + o.Release
-		}
-		if back {
-			advice = fmt.Sprintf("charactier-proxyctl deploy --list shows the others; charactier-proxyctl rollback --to %s --force goes there anyway", o.Release)
-		}
-		return hint(fmt.Errorf("%w: %s, at %s%s", ErrBadRelease, name, b.Since.Format("2006-01-02 15:04:05 MST"), parenthesis(b.Reason)), advice)
-	}
-	return nil
-}
-
 func (d *deploy) checkSpace() error {
 	free, err := d.opts.Releases.Free()
 	if err != nil {
@@ -170,19 +99,20 @@ func (d *deploy) checkSpace() error {
 // checkStandby looks whether the place that the release will have is free.
 func (d *deploy) checkStandby(ctx context.Context, s Service, p place, now ServiceView) error {
 	at := s.Slots[p.New]
-	if !now.Slots[p.Old].Healthy {
-		d.say("preflight", s.Name, "the active slot %s of %s is not healthy: %s", p.Old, s.Name, now.Slots[p.Old].Health)
+	switch active := now.Slots[p.Old]; {
+	case active.Healthy:
+	case active.Health == "":
+		d.say("preflight", s.Name, "whether the active slot %s of %s is healthy is not known yet", p.Old, s.Name)
+	default:
+		d.say("preflight", s.Name, "the active slot %s of %s is not healthy: %s", p.Old, s.Name, active.Health)
+	}
+	if err := d.checkBake(s, now); err != nil {
+		return err
 	}
 	if err := d.checkIdle(s, p, now.Slots[p.New]); err != nil {
 		return err
 	}
-	if _, err := d.opts.Releases.Pointed(at.Link); err != nil {
-		return err
-	}
-	if _, err := d.opts.Units.Running(ctx, at.Unit); err != nil {
-		return err
-	}
-	if err := d.checkDirectory(ctx, s, at); err != nil {
+	if err := d.checkReady(ctx, s, at); err != nil {
 		return err
 	}
 	unit, process, err := d.opts.Units.Owner(at.Address)
@@ -196,34 +126,33 @@ func (d *deploy) checkStandby(ctx context.Context, s Service, p place, now Servi
 	return nil
 }
 
-// checkDirectory refuses a unit that runs elsewhere than in its slot's link: it
-// would be healthy, and go on with the files of before. What goes back to the
-// links as they are is not kept from it.
-func (d *deploy) checkDirectory(ctx context.Context, s Service, at Place) error {
-	if d.keepsLinks() {
-		return nil
-	}
-	dir, err := d.opts.Units.Directory(ctx, at.Unit)
-	if err != nil {
+// checkReady looks at what the slot needs, whoever has the traffic.
+func (d *deploy) checkReady(ctx context.Context, s Service, at Place) error {
+	if _, err := d.opts.Releases.Pointed(at.Link); err != nil {
 		return err
 	}
-	if dir == "" || within(at.Link, dir) || leadsInto(at.Link, dir) {
+	if _, err := d.opts.Units.Running(ctx, at.Unit); err != nil {
+		return err
+	}
+	if err := d.checkUnit(ctx, at); err != nil {
+		return err
+	}
+	if d.keepsLinks() || d.request().Source.Release != "" {
+		return nil // it was shared when the release was made
+	}
+	return d.opts.Releases.CheckShared(s.Name, s.Shared)
+}
+
+// checkBake refuses a service whose last switch is still watched: the daemon
+// would return its traffic, to this very slot, whatever runs there by then. Who
+// just wants it back is let: that ends the bake.
+func (d *deploy) checkBake(s Service, now ServiceView) error {
+	if now.Bake == nil || now.Bake.Verdict != switcher.Baking || d.keepsLinks() {
 		return nil
 	}
-	return hint(fmt.Errorf("%s runs in %s, not in its slot's link %s: a deploy would not change what it runs", at.Unit, dir, at.Link),
-		fmt.Sprintf("sudo systemctl edit %s  # [Service] WorkingDirectory=%s", at.Unit, at.Link))
-}
-
-// within says that path is dir or below it.
-func within(dir, path string) bool {
-	rel, err := filepath.Rel(dir, path)
-	return err == nil && filepath.IsLocal(rel)
-}
-
-// leadsInto says that dir is a link to the slot's link, by another name.
-func leadsInto(link, dir string) bool {
-	to, err := os.Readlink(dir)
-	return err == nil && within(link, to)
+	return hint(fmt.Errorf("%w: the last switch of %s is watched until %s, and may be returned to the slot that this is to take",
+		switcher.ErrBusy, s.Name, now.Bake.Until.Local().Format(time.TimeOnly)),
+		"wait until then; or charactier-proxyctl rollback --service "+s.Name+" returns it now")
 }
 
 // checkIdle refuses a slot that still serves: stopping it would cut those
@@ -309,12 +238,6 @@ func (d *deploy) stopBuilds(ctx context.Context) error {
 		}
 		return nil
 	})
-}
-
-// revisionIn is what a release's name says of its revision.
-func revisionIn(release string) string {
-	_, revision, _ := strings.Cut(release, "-")
-	return revision
 }
 
 // short is a revision as people write it.

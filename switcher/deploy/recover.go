@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -95,7 +96,7 @@ func (p *Pipeline) again(ctx context.Context, do func(*deploy, whereabouts) (Res
 	}
 	d := p.newDeploy(j, *s)
 	defer d.close()
-	d.resumed = true
+	d.resumed, d.hooksBefore = true, maps.Clone(s.hooks)
 	if err := d.knowsAll(); err != nil {
 		return d.result(switcher.Failed), err
 	}

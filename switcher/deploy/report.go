@@ -10,6 +10,8 @@ const (
 	StateDoing   State = "doing"
 	StateDone    State = "done"
 	StateSkipped State = "skipped" // there was nothing to do
+	StateLeft    State = "left"    // to be gone on with by another command
+	StateWaiting State = "waiting" // still, and why
 	StateFailed  State = "failed"
 	StateUndoing State = "undoing"
 	StateUndone  State = "undone"

@@ -31,6 +31,9 @@ type Request struct {
 type facts struct {
 	Origin Origin           `json:"origin,omitzero"`
 	Places map[string]place `json:"places,omitempty"` // by service
+	// Overruled are the bad releases that did not keep a forced deploy from
+	// beginning: kept to its end, it says that they are good.
+	Overruled []string `json:"overruled,omitempty"`
 	// Switched is the ID of the daemon's switch, or that it was not told.
 	Switched string `json:"switched,omitempty"`
 	// Returned says that the daemon returned the traffic by itself.
@@ -42,20 +45,26 @@ type place struct {
 	Old switcher.Slot `json:"old"` // active
 	New switcher.Slot `json:"new"` // standby, to become active
 	// OldRelease is what the active slot runs, NewBefore where the standby's link
-	// led, and NewRan whether the standby's unit ran.
-	OldRelease string `json:"old_release,omitempty"`
-	NewBefore  string `json:"new_before,omitempty"`
-	NewRan     bool   `json:"new_ran,omitempty"`
+	// led, LeftRelease which release that was, and NewRan whether the standby's
+	// unit ran.
+	OldRelease  string `json:"old_release,omitempty"`
+	NewBefore   string `json:"new_before,omitempty"`
+	LeftRelease string `json:"left_release,omitempty"`
+	NewRan      bool   `json:"new_ran,omitempty"`
+	// NewRelease is what the standby has, for a return that takes it as it is.
+	NewRelease string `json:"new_release,omitempty"`
 }
 
 // moves are the deploy's in a record for the history.
-func (f facts) moves(services []string) []switcher.Move {
+func (f facts) moves(services []string, keepsLinks bool) []switcher.Move {
 	var moves []switcher.Move
 	for _, name := range services {
 		if p, ok := f.Places[name]; ok {
-			moves = append(moves, switcher.Move{
-				Service: name, From: p.Old, To: p.New, FromRelease: p.OldRelease, ToRelease: f.Origin.Release,
-			})
+			to := f.Origin.Release
+			if keepsLinks {
+				to = p.NewRelease
+			}
+			moves = append(moves, switcher.Move{Service: name, From: p.Old, To: p.New, FromRelease: p.OldRelease, ToRelease: to})
 		}
 	}
 	return moves

@@ -87,6 +87,9 @@ func (d *deploy) retireNow(ctx context.Context, s Service, p place) error {
 // prune removes releases that nobody needs.
 func (d *deploy) prune(context.Context) error {
 	inUse := []string{d.facts().Origin.Release}
+	for _, p := range d.facts().Places {
+		inUse = append(inUse, p.LeftRelease) // which an abort would lead back to
+	}
 	for _, s := range d.opts.Services {
 		for _, at := range s.Slots {
 			if at.Link == "" {

@@ -29,6 +29,7 @@ type Command struct {
 	MemoryMax         uint64
 	CPUWeight         uint64
 	IOWeight          uint64
+	TasksMax          uint64 // processes and threads
 }
 
 // StoreOptions are what a [Store] is made of.
@@ -64,6 +65,12 @@ func OpenStore(o StoreOptions) (*Store, error) {
 		return nil, err
 	}
 	return &Store{Store: s, opts: o, drafts: map[string]*making{}}, nil
+}
+
+// LookStore is for whoever only looks: it makes no directory, and needs no
+// rights but to read.
+func LookStore(root string) *Store {
+	return &Store{Store: release.Look(root), opts: StoreOptions{Root: root}}
 }
 
 // Resolve finds out what a source means now.
@@ -221,7 +228,7 @@ func (s *Store) runCommands(ctx context.Context, draft *release.Draft, name stri
 			Line:        line, Dir: draft.PartDir(svc.Name), User: svc.User, Output: log, Writes: []string{draft.Dir(), cache},
 			Environment: append([]string{"HOME=" + cache, "npm_config_cache=" + filepath.Join(cache, "npm"), "RELEASE=" + name,
 				"REVISION=" + draft.Release().Revision, "CI=true"}, svc.Environment...),
-			Timeout: left, MemoryMax: svc.MemoryMax, CPUWeight: svc.CPUWeight, IOWeight: svc.IOWeight,
+			Timeout: left, MemoryMax: svc.MemoryMax, CPUWeight: svc.CPUWeight, IOWeight: svc.IOWeight, TasksMax: svc.TasksMax,
 		})
 		if err != nil {
 			follow()

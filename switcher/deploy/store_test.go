@@ -25,6 +25,7 @@ type workshop struct {
 
 	mu    sync.Mutex
 	lines []string
+	ran   []Command
 }
 
 func newWorkshop(t *testing.T) *workshop {
@@ -36,6 +37,7 @@ func newWorkshop(t *testing.T) *workshop {
 	w := &workshop{t: t, repo: t.TempDir()}
 	root := filepath.Join(t.TempDir(), "charactier")
 	w.Store, err = OpenStore(StoreOptions{Root: root, Repository: w.repo, Run: func(ctx context.Context, c Command) error {
+		w.ran = append(w.ran, c)
 		cmd := exec.CommandContext(ctx, "/bin/sh", "-c", c.Line)
 		cmd.Dir, cmd.Env = c.Dir, append(os.Environ(), c.Environment...)
 		out, err := os.OpenFile(c.Output, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -141,6 +143,22 @@ func TestARevisionBecomesARelease(t *testing.T) {
 	again, err := w.Resolve(t.Context(), Source{Release: short(o.Revision)})
 	if err != nil || again.Release != o.Release || !again.Built {
 		t.Errorf("by a part of its name: %+v, %v", again, err)
+	}
+}
+
+func TestEachCommandOfABuildIsBounded(t *testing.T) {
+	w := newWorkshop(t)
+	w.svc.MemoryMax, w.svc.CPUWeight, w.svc.IOWeight, w.svc.TasksMax = 1, 2, 3, 4
+	if _, err := w.make(Source{Ref: "main"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range w.ran {
+		if c.MemoryMax != 1 || c.CPUWeight != 2 || c.IOWeight != 3 || c.TasksMax != 4 || c.Timeout <= 0 {
+			t.Errorf("%s ran with %+v", c.Line, c)
+		}
+	}
+	if len(w.ran) != len(w.svc.Commands) {
+		t.Errorf("%d commands ran", len(w.ran))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -31,7 +32,8 @@ type world struct {
 	links    map[string]string
 	revision map[string]string // of sealed releases
 	drafts   map[string]bool
-	building bool // a build's unit runs
+	marks    map[string]string // why releases did not prove themselves
+	building bool              // a build's unit runs
 	units    map[string]*unit
 	reserved *lease
 	records  []switcher.Record
@@ -40,14 +42,15 @@ type world struct {
 	roles    bool
 	bakeFail string   // verdict text of every bake; empty: it passes
 	ref      string   // what the branch points to
+	unshared string   // service/name that is to be shared and is missing
 	stopped  []string // units that were stopped while they had the traffic
 }
 
 type unit struct {
 	running, enabled bool
 	release          string // that it was started with
-	directory        string // that its files say it runs in
-	dies             bool   // right after a start
+	files            UnitView
+	dies             bool // right after a start
 }
 
 var errBroken = errors.New("broken on purpose")
@@ -92,7 +95,7 @@ func (w *world) services() []Service {
 	for _, name := range []string{"backend", "frontend"} {
 		s := Service{
 			Name: name, Slots: map[switcher.Slot]Place{}, Commands: []string{"make"}, Tries: 3, Interval: 5 * time.Millisecond,
-			Identity: true, DrainTimeout: 20 * time.Millisecond, Warm: time.Minute, RoleRequired: true, RoleTimeout: 10 * time.Millisecond,
+			Shared: []string{".env"}, Identity: true, DrainTimeout: 20 * time.Millisecond, Warm: time.Minute, RoleRequired: true, RoleTimeout: 10 * time.Millisecond,
 		}
 		for _, slot := range []switcher.Slot{blue, green} {
 			s.Slots[slot] = Place{Address: name + "-" + string(slot), Unit: name + "-" + string(slot) + ".service", Link: "/" + name + "/" + string(slot)}
@@ -123,13 +126,20 @@ func (w *world) pipeline() *Pipeline {
 	p, err := Open(Options{
 		Root: w.root, Services: w.services(), Keep: 2, Daemon: daemon{w}, Units: units{w}, Releases: releases{w},
 		Probe: w.probe, Actor: switcher.Actor{User: "ops"}, Regain: 50 * time.Millisecond,
-		Confirm: func(context.Context, string) (bool, error) { return true, nil },
+		Confirm:    func(context.Context, string) (bool, error) { return true, nil },
+		Remembered: w.remembered,
 	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { p.Close() })
 	return p
+}
+
+// remembered is the daemon's state file.
+func (w *world) remembered() (active map[string]switcher.Slot, err error) {
+	err = w.call("remembered", func() { active = maps.Clone(w.active) })
+	return active, err
 }
 
 func request() Request {
@@ -266,7 +276,7 @@ func (d daemon) View(context.Context) (View, error) {
 			sv := ServiceView{Active: d.w.active[s.Name], Bad: d.w.bad[s.Name], Bake: d.w.bakes[s.Name], Slots: map[switcher.Slot]SlotView{}}
 			for _, slot := range []switcher.Slot{blue, green} {
 				u := d.w.units[s.Slots[slot].Unit]
-				view := SlotView{Healthy: u.running, InFlight: d.w.inFlight[s.Name+"/"+string(slot)]}
+				view := SlotView{Healthy: u.running, Health: "connection refused", InFlight: d.w.inFlight[s.Name+"/"+string(slot)]}
 				if d.w.roles {
 					view.Role, view.Wanted = "standby", "standby"
 					if sv.Active == slot {
@@ -309,7 +319,6 @@ type lease struct {
 	lost  chan struct{}
 }
 
-func (l *lease) ID() string            { return "op-1" }
 func (l *lease) Asked() <-chan string  { return l.asked }
 func (l *lease) Lost() <-chan struct{} { return l.lost }
 
@@ -363,8 +372,11 @@ func (l *lease) Move(_ context.Context, kind switcher.Kind, services []string, b
 	return rec, errors.Join(err, refused)
 }
 
-func (l *lease) End(_ context.Context, r switcher.Record) error {
+func (l *lease) End(_ context.Context, r switcher.Record, good []string) error {
 	return l.w.call("end", func() {
+		for _, m := range r.Moves {
+			l.w.bad[m.Service] = slices.DeleteFunc(l.w.bad[m.Service], func(b switcher.BadRelease) bool { return slices.Contains(good, b.Release) })
+		}
 		l.w.records = append(l.w.records, r)
 		if l.w.reserved == l {
 			l.w.reserved = nil
@@ -419,9 +431,13 @@ func (u units) Running(_ context.Context, name string) (running bool, err error)
 	return running, err
 }
 
-func (u units) Directory(_ context.Context, name string) (dir string, err error) {
-	err = u.w.call("directory", func() { dir = u.w.units[name].directory })
-	return dir, err
+func (u units) Files(_ context.Context, name string) (v UnitView, err error) {
+	err = u.w.call("files", func() { v = u.w.units[name].files })
+	return v, err
+}
+
+func (u units) Tail(_ context.Context, name string) []string {
+	return []string{"the last words of " + name}
 }
 
 func (u units) Exited(ctx context.Context, _ string) error {
@@ -518,6 +534,17 @@ func (r releases) Discard(name string) error {
 	return r.w.call("discard", func() { r.w.mustNotBuild(); delete(r.w.drafts, name) })
 }
 
+func (r releases) CheckShared(service string, names []string) (err error) {
+	cerr := r.w.call("check shared", func() {
+		for _, name := range names {
+			if r.w.unshared == service+"/"+name {
+				err = errors.New(r.w.unshared + " is not there")
+			}
+		}
+	})
+	return errors.Join(cerr, err)
+}
+
 func (r releases) Point(link, name string, _ Service) error {
 	return r.w.call("point", func() { r.w.links[link] = name })
 }
@@ -534,6 +561,15 @@ func (r releases) Pointed(link string) (a Aim, err error) {
 
 func (r releases) Restore(link, target string) error {
 	return r.w.call("restore", func() { r.w.links[link] = target })
+}
+
+func (r releases) Mark(release, reason string) error {
+	return r.w.call("mark "+release, func() {
+		if r.w.marks == nil {
+			r.w.marks = map[string]string{}
+		}
+		r.w.marks[release] = reason
+	})
 }
 
 func (r releases) Prune(keep int, inUse []string) (removed []string, err error) {

@@ -87,6 +87,7 @@ func Sample(generation uint64) switcher.State {
 				Bake: &switcher.Bake{
 					ID: "1mh3-k2d8-7fp", Plan: switcher.BakePlan{Time: time.Minute, MinRequests: 50, Errors: 1, Slowdown: 100, Slack: time.Second, Return: true},
 					Baseline:   switcher.Baseline{Slot: switcher.Green, Over: time.Hour, Requests: 9, Failed: 1, Timed: 8, P95: 3, P95Most: 4},
+					Seen:       switcher.BakeSeen{Requests: switcher.BakeTally{Samples: 9, Bad: 2, Stretches: 3, BadStretches: 1, All: 8, Failed: 1.5, Squares: 0.25}},
 					BakeResult: switcher.BakeResult{Verdict: switcher.BakeFailed, Text: "5 % failed", Since: at(1), Until: at(2), Returned: "1mh3-k2d8-7fq"},
 				}},
 			"frontend": {Active: switcher.Green, Since: at(0),

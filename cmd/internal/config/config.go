@@ -81,6 +81,7 @@ type Build struct {
 	Timeout             time.Duration
 	MemoryMax           Bytes
 	CPUWeight, IOWeight int
+	TasksMax            int
 	Reuse               []string
 }
 

@@ -23,13 +23,14 @@ func (s *Service) deployService() deploy.Service {
 
 		Directory: s.Build.Directory, Commands: s.Build.Commands, Environment: s.Build.Environment,
 		User: s.Build.User, Timeout: s.Build.Timeout, MemoryMax: uint64(s.Build.MemoryMax),
-		CPUWeight: uint64(s.Build.CPUWeight), IOWeight: uint64(s.Build.IOWeight), Reuse: s.Build.Reuse, Shared: s.Shared,
+		CPUWeight: uint64(s.Build.CPUWeight), IOWeight: uint64(s.Build.IOWeight), TasksMax: uint64(s.Build.TasksMax),
+		Reuse: s.Build.Reuse, Shared: s.Shared,
 
 		Tries: s.Gate.Tries, Interval: s.Gate.Interval, Identity: s.Gate.Identity,
 		ReleaseHeader: s.Gate.ReleaseHeader, WarmUp: s.Gate.WarmUp,
 
 		DrainTimeout: s.DrainTimeout, Warm: s.Warm,
-		RoleRequired: s.Role.Required, RoleTimeout: s.Role.Timeout,
+		RoleRequired: s.Role.Required, RoleTimeout: s.Role.Timeout, RoleWays: s.Role.ways(),
 	}
 	for name, at := range s.Slots {
 		d.Slots[switcher.Slot(name)] = deploy.Place{Address: at.Address, Unit: at.Unit, Link: at.Link}
@@ -38,6 +39,17 @@ func (s *Service) deployService() deploy.Service {
 		d.Smoke = append(d.Smoke, parseSmoke(line))
 	}
 	return d
+}
+
+// ways counts on how many ways a slot is told.
+func (r Role) ways() int {
+	n := 0
+	for _, way := range []string{r.Path, r.Command, r.Unit} {
+		if way != "" {
+			n++
+		}
+	}
+	return n
 }
 
 // parseSmoke reads what [smokeLine] allowed.

@@ -106,7 +106,7 @@ func checkLoaded(f *Facts, runs control.ConfigStatus) []Finding {
 	if runs.Rejected != "" {
 		l.fail("charactier-proxyctl config check", "the daemon did not take the newest file and runs the one before; a restart would fail: %s", firstLine(runs.Rejected))
 	}
-	if len(runs.NeedsRestart) > 0 {
+	if len(runs.NeedsRestart) > 0 && runs.Rejected == "" { // or the daemon would not come back
 		l.warn("sudo systemctl restart charactier-proxy", "new values wait for a restart of the daemon: %s", strings.Join(runs.NeedsRestart, ", "))
 	}
 	there := f.ConfigFile.Err == nil
@@ -118,7 +118,7 @@ func checkLoaded(f *Facts, runs control.ConfigStatus) []Finding {
 	case there && runs.Rejected == "" && f.ConfigFile.Changed.After(runs.Loaded.Add(loadSlack)):
 		l.warn("sudo charactier-proxyctl reload", "%s is newer than what the daemon has loaded", f.ConfigPath)
 	case f.ConfigFile.Missing() && runs.Path == f.ConfigPath:
-		l.warn("sudo systemctl restart charactier-proxy", "%s is gone; the daemon runs what it held, and after a restart its built-in configuration", f.ConfigPath)
+		l.warn("put "+f.ConfigPath+" back, or if that is what you want: sudo systemctl restart charactier-proxy", "%s is gone; the daemon runs what it held, and after a restart its built-in configuration", f.ConfigPath)
 	}
 	return l
 }
@@ -166,13 +166,13 @@ func checkState(f *Facts) []Finding {
 		l.warn("charactier-proxyctl status", "%s", note)
 	case errors.Is(f.State.Err, fs.ErrPermission): // told of the directory
 	case f.State.Err != nil:
-		l.fail("sudo charactier-proxy --assume-active SERVICE=SLOT", "%v", f.State.Err)
+		l.fail(assume(f), "%v", f.State.Err)
 	}
 	switch {
 	case dir.Hidden():
 		return append(l, needRoot(f.StateDir)...)
 	case dir.Missing():
-		l.fail("sudo systemctl restart charactier-proxy", "the state directory %s is gone", f.StateDir)
+		l.fail(assume(f), "the state directory %s is gone: after a restart the traffic would be on the first slots", f.StateDir)
 	case dir.Err == nil && dir.Mode.Perm()&0o022 != 0:
 		l.fail("sudo chmod 0700 "+f.StateDir, "others may write to %s (mode %04o), and so decide which slot is active", f.StateDir, dir.Mode.Perm())
 	}

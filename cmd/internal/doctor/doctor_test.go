@@ -337,7 +337,7 @@ func placePlantings() []planting {
 		{"the link dangles", link(Link{Target: "/srv/charactier/releases/0/backend", Err: fs.ErrNotExist}),
 			Fail, "release", "which is not there", "deploy"},
 		{"the link is no link", link(Link{Err: syscall.EINVAL}),
-			Fail, "release", "not a symbolic link", "move it away"},
+			Fail, "release", "not a symbolic link", "sudo mv /srv/charactier/backend/blue /srv/charactier/backend/blue.before && sudo ln -s /srv/charactier/backend/blue.before /srv/charactier/backend/blue"},
 		{"the link does not lead to a release", link(Link{Target: "/var/www/app", Real: "/var/www/app"}),
 			Warn, "release", "not a release below", "deploy"},
 		{"the release in use was removed", func(f *Facts) { blue(f).Gone = "/srv/charactier/releases/0/backend" },

@@ -94,7 +94,7 @@ func (s *Service) units() (active, standby Unit) {
 	return active, standby
 }
 
-func checkOldUnit(_ *Facts, s *Service) []Finding {
+func checkOldUnit(f *Facts, s *Service) []Finding {
 	u := s.Old
 	if u.Name == "" || u.Err != nil {
 		return skip("what its name was is not known, or systemd cannot be asked")
@@ -108,7 +108,7 @@ func checkOldUnit(_ *Facts, s *Service) []Finding {
 	}
 	mend := "sudo systemctl disable --now " + u.Name
 	for _, slot := range s.Slots {
-		mend = slot.unlessServing(u.Name, mend)
+		mend = slot.unlessServing(f, u.Name, mend)
 	}
 	return one(Fail, mend, "%s, from before there were two slots, %s", u.Name, state)
 }
@@ -169,9 +169,7 @@ func checkDirectories(_ *Facts, s *Service) []Finding {
 	if blue.Directory == "" || blue.Directory != green.Directory {
 		return nil
 	}
-	return one(Fail, fmt.Sprintf("give the standby's unit its slot's link, deploy, then the other's: WorkingDirectory=%s and =%s",
-		orElse(s.Slots[0].Link.Path, "one directory"), orElse(s.Slots[1].Link.Path, "another")),
-		"both units run from %s: a build changes the files of the slot that serves, and a rollback starts the new code again", blue.Directory)
+	return one(Fail, apart(s), "both units run from %s: a build changes the files of the slot that serves, and a rollback starts the new code again", blue.Directory)
 }
 
 // checkRoles finds cron jobs that may run twice: they do so in each process

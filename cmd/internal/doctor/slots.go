@@ -58,10 +58,12 @@ func checkUnit(f *Facts, _ *Service, s *Slot) []Finding {
 	case u.Active == "failed" && exitedBySignal(u):
 		return one(Warn, "sudo systemctl edit "+u.Name+"  # [Service] SuccessExitStatus=143",
 			"%s ended with %d, as Node does on SIGTERM, and systemd takes that for a failure", u.Name, u.Status)
+	case (u.Active == "failed" || u.Sub == "auto-restart") && s.waitsForLink():
+		return one(Fail, startOf(s), "%s %s: it runs in %s, which is not there", u.Name, condition(u), s.Link.Path)
 	case u.Active == "failed", u.Sub == "auto-restart":
 		return one(Fail, "journalctl -u "+u.Name+" -n 100", "%s %s%s", u.Name, condition(u), lastWords(u))
 	case s.Active && !u.Runs():
-		return one(Fail, "sudo systemctl start "+u.Name, "the slot is active, but %s is %s", u.Name, u.Active)
+		return one(Fail, startOf(s), "the slot is active, but %s is %s", u.Name, u.Active)
 	}
 	return nil
 }
@@ -91,23 +93,7 @@ func checkPort(f *Facts, _ *Service, s *Slot) []Finding {
 	case o.PID == 0 || o.Unit == "" && !f.Root:
 		return needRoot("who listens on " + s.Address)
 	}
-	return one(Fail, s.unlessServing(o.Unit, evict(o.Process)), "%s belongs to a stranger: %s, not to %s", s.Address, o.Process, u.Name)
-}
-
-// unlessServing keeps a command that stops the unit from ending the traffic that
-// the unit answers in place of the slot's own.
-func (s *Slot) unlessServing(unit, command string) string {
-	if !s.Active || !s.Answer.Healthy || unit == "" || s.Owner.Unit != unit {
-		return command
-	}
-	return "it answers the traffic now, so move that first: sudo charactier-proxyctl deploy; then: " + command
-}
-
-func startOf(s *Slot) string {
-	if s.Unit.Name == "" {
-		return "start the process of the slot"
-	}
-	return "sudo systemctl start " + s.Unit.Name
+	return one(Fail, s.unlessServing(f, o.Unit, evict(o.Process)), "%s belongs to a stranger: %s, not to %s", s.Address, o.Process, u.Name)
 }
 
 // evict ends a process in the way it was started.
@@ -216,7 +202,7 @@ func checkWarm(f *Facts, svc *Service, s *Slot) []Finding {
 func checkRelease(f *Facts, svc *Service, s *Slot) []Finding {
 	var l found
 	if s.Gone != "" {
-		l.fail("sudo systemctl restart "+orElse(s.Unit.Name, "the slot"), "it runs in %s, which was removed: files it has not read yet are lost", s.Gone)
+		l.fail(wakeElsewhere(s), "it runs in %s, which was removed: files it has not read yet are lost", s.Gone)
 	}
 	switch link := s.Link; {
 	case link.Path == "":
@@ -228,15 +214,14 @@ func checkRelease(f *Facts, svc *Service, s *Slot) []Finding {
 	case link.missing():
 		l.add(levelOf(s, Fail, Skipped), "sudo charactier-proxyctl deploy", "there is no %s yet: a deploy to this slot makes it", link.Path)
 	case link.Err != nil && link.Target == "":
-		l.fail("move it away; the next deploy makes a link", "%s is not a symbolic link: %v", link.Path, link.Err)
+		l.fail(linkInPlaceOf(link.Path), "%s is not a symbolic link: %v", link.Path, link.Err)
 	case link.Err != nil:
 		l.fail("sudo charactier-proxyctl deploy", "%s leads to %s, which is not there", link.Path, link.Target)
 	case !within(filepath.Join(f.Config.Deploy.Root, "releases"), link.Real):
 		l.warn("sudo charactier-proxyctl deploy", "%s leads to %s, which is not a release below %s", link.Path, link.Real, filepath.Join(f.Config.Deploy.Root, "releases"))
 	}
 	if dir := s.Unit.Directory; s.Unit.Exists() && dir != "" && !within(s.Link.Path, dir) {
-		l.fail(fmt.Sprintf("sudo systemctl edit %s  # [Service] WorkingDirectory=%s", s.Unit.Name, s.Link.Path),
-			"%s runs in %s, not in the slot's link %s: a deploy would not change what it runs", s.Unit.Name, dir, s.Link.Path)
+		l.fail(intoLink(s), "%s runs in %s, not in the slot's link %s: a deploy would not change what it runs", s.Unit.Name, dir, s.Link.Path)
 	}
 	return l
 }

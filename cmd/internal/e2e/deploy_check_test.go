@@ -172,9 +172,12 @@ func (p *production) whoAnswers() (slot, revision string, err error) {
 
 func unitOf(slot switcher.Slot) string { return "charactier-backend-" + string(slot) + ".service" }
 
+// instanceOf is the slot's unit where one template has both.
+func instanceOf(slot switcher.Slot) string { return "charactier-backend@" + string(slot) + ".service" }
+
 func (p *production) checkUnits() error {
 	for _, slot := range []switcher.Slot{switcher.Blue, switcher.Green} {
-		unit := unitOf(slot)
+		unit := p.unitOf(slot)
 		out, err := p.Command(p.t.Context(), "systemctl", "show", "--property=ActiveState,UnitFileState", "--value", unit).Output()
 		if err != nil {
 			return err

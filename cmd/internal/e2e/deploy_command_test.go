@@ -55,16 +55,29 @@ func (p *production) begin(args ...string) *command {
 // beginAs starts it as a user other than root.
 func (p *production) beginAs(user string, args ...string) *command {
 	p.t.Helper()
-	c := &command{t: p.t, args: args, began: time.Now(), done: make(chan struct{})}
 	argv := append([]string{"charactier-proxyctl"}, args...)
 	if user != "" {
 		argv = append([]string{"setpriv", "--reuid=" + user, "--regid=nogroup", "--clear-groups", "--"}, argv...)
 	}
+	c := p.prepare(args, argv)
+	c.start()
+	return c
+}
+
+// prepare is the command as argv, which may be another program that runs it.
+func (p *production) prepare(args, argv []string) *command {
+	c := &command{t: p.t, args: args, done: make(chan struct{})}
 	c.cmd = p.Command(p.t.Context(), argv...)
 	c.cmd.Env = append(os.Environ(), "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root")
 	c.cmd.Stdout, c.cmd.Stderr = &c.out, &c.errs
+	return c
+}
+
+func (c *command) start() {
+	c.t.Helper()
+	c.began = time.Now()
 	if err := c.cmd.Start(); err != nil {
-		p.t.Fatal(err)
+		c.t.Fatal(err)
 	}
 	go func() {
 		// How it ended is in c.cmd.ProcessState.
@@ -73,7 +86,6 @@ func (p *production) beginAs(user string, args ...string) *command {
 		c.code = c.cmd.ProcessState.ExitCode()
 		close(c.done)
 	}()
-	return c
 }
 
 // ctl runs the command to its end.

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"charactier-proxy/switcher"
 )
@@ -19,7 +20,7 @@ import (
 // withNpm builds both services as the team does, "npm ci" included, from a cache
 // instead of a registry.
 func withNpm(t *testing.T) settings {
-	return settings{frontend: true, npmCache: npmCache(t), backend: `    build:
+	return settings{frontend: sampleFrontend, npmCache: npmCache(t, sampleApp), backend: `    build:
       commands: ["cp -r /opt/npm-cache/. $npm_config_cache", npm ci --offline --no-audit --no-fund, npm run build]
       environment: [npm_config_registry=` + npmSetting(t, "registry") + `]
     gate: {smoke: ["/api/v1/orders 200"]}
@@ -42,12 +43,12 @@ func npmSetting(t *testing.T, key string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// npmCache is one with all that the sample app needs.
-func npmCache(t *testing.T) string {
+// npmCache is one with all that the sources need.
+func npmCache(t *testing.T, sources string) string {
 	t.Helper()
 	app, cache := t.TempDir(), t.TempDir()
 	for _, name := range []string{"package.json", "package-lock.json", ".npmrc"} {
-		text, err := os.ReadFile(filepath.Join(sampleApp, name))
+		text, err := os.ReadFile(filepath.Join(sources, name))
 		if err == nil {
 			err = os.WriteFile(filepath.Join(app, name), text, 0o644)
 		}
@@ -81,11 +82,13 @@ func (p *production) readPages(want *atomic.Value) (leave func() (pages, failed 
 	var pages, failed atomic.Int64
 	for range 3 {
 		wg.Go(func() {
+			think := time.NewTicker(5 * time.Millisecond) // or nothing else would get the processors
+			defer think.Stop()
 			for {
 				select {
 				case <-stop:
 					return
-				default:
+				case <-think.C:
 				}
 				page, err := p.page("/ssr")
 				pages.Add(1)
@@ -122,9 +125,15 @@ func (p *production) page(path string) (page, error) {
 	for _, m := range fileInPage.FindAllStringSubmatch(body, -1) {
 		found.files = append(found.files, m[1])
 	}
-	var data struct{ Props any }
-	data.Props = &found.props
-	return found, json.Unmarshal([]byte(nextData.FindStringSubmatch(body)[1]), &data)
+	var data struct{ Props json.RawMessage }
+	if err := json.Unmarshal([]byte(nextData.FindStringSubmatch(body)[1]), &data); err != nil {
+		return found, err
+	}
+	var wrapped struct{ PageProps json.RawMessage } // by Next.js itself
+	if err := json.Unmarshal(data.Props, &wrapped); err == nil && wrapped.PageProps != nil {
+		data.Props = wrapped.PageProps
+	}
+	return found, json.Unmarshal(data.Props, &found.props)
 }
 
 // TestADeployMovesBackendAndFrontendInOneInstant builds both with a real npm.

@@ -54,8 +54,14 @@ func (k *killer) moment(p *production, c *command) {
 	steps := deploy.StepNames()
 	phase, step := []string{"doing", "done"}[k.IntN(2)], steps[k.IntN(len(steps))]
 	journal := p.newestJournal(c)
-	for !c.ended() && !p.journalSays(journal(), phase, step) {
-		time.Sleep(time.Millisecond)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !p.journalSays(journal(), phase, step) {
+		select {
+		case <-tick.C:
+		case <-c.done:
+			return
+		}
 	}
 }
 
@@ -313,7 +319,7 @@ func (p *production) booted() {
 	p.Eventually("only the active slot runs", func() error {
 		active := p.status().Services[0].Active
 		for _, slot := range []switcher.Slot{switcher.Blue, switcher.Green} {
-			out, _ := p.Command(p.t.Context(), "systemctl", "is-active", unitOf(slot)).Output() // 3 says inactive
+			out, _ := p.Command(p.t.Context(), "systemctl", "is-active", p.unitOf(slot)).Output() // 3 says inactive
 			if runs := strings.TrimSpace(string(out)) == "active"; runs != (slot == active) {
 				return fmt.Errorf("%s is active, and the unit of %s is %s", active, slot, out)
 			}

@@ -254,11 +254,14 @@ func TestDeploysThatAreBad(t *testing.T) {
 	p.ends(switcher.KindDeploy, switcher.Refused)
 	p.refuses("its health lies", 3, trouble{"FAIL_SHARE": "1"}, "GET /api/v1/orders: 500 instead of 200")
 	p.configure(hasty)
-	p.refuses("never healthy", 3, trouble{"HEALTHY": "false"}, "503", "stays on")
+	p.refuses("never healthy", 3, trouble{"HEALTHY": "false"}, "503", "stays on", "logs --slot", "runs again with", "gate| ")
 	p.refuses("listens on another port", 3, trouble{"PORT": "5999"}, "not healthy within")
 	p.configure(settings{backend: quick})
 	p.stranger()
+	p.strangerAtTheGate()
 	p.streamsOnStandby()
+	p.elsewhere()
+	p.missesShared()
 	p.deployed("a good one after all that", p.repo.commit("good again", good))
 	p.t.Log(p.usersLeave().Summary())
 }
@@ -273,6 +276,50 @@ func (p *production) stranger() {
 	p.refuses("a stranger has the port", 1, good, "is taken by", "node", "end that process")
 	p.Run("systemctl", "stop", "stranger")
 	p.Run("systemctl", "start", unitOf(standby))
+}
+
+// strangerAtTheGate takes the port once preflight has found it free, and answers
+// every question well, while the slot's own process listens elsewhere.
+func (p *production) strangerAtTheGate() {
+	standby := p.active.Other()
+	port := map[switcher.Slot]string{switcher.Blue: "5000", switcher.Green: "5001"}[standby]
+	p.Write("/run/stranger.js", listenOn(port, "r.end()"))
+	s := hasty
+	s.rest = "  hooks: [\"before start: systemd-run --quiet --unit=stranger node /run/stranger.js\"]\n"
+	p.configure(s)
+	p.refuses("a stranger answers in its place", 3, trouble{"PORT": "5999"}, " of stranger.service (/usr/bin/node /run/stranger.js), which does not belong to "+unitOf(standby), "stays on")
+	p.Run("systemctl", "stop", "stranger")
+	p.configure(settings{backend: quick})
+}
+
+// elsewhere has the standby's unit run in another directory than its slot's link,
+// until what the refusal says is pasted into a shell.
+func (p *production) elsewhere() {
+	unit := unitOf(p.active.Other())
+	drop := "/etc/systemd/system/" + unit + ".d/10-planted.conf"
+	p.Write(drop, "[Service]\nWorkingDirectory=/opt/sample-app\n")
+	p.refuses("a unit's files have changed", 1, good, "sudo systemctl daemon-reload")
+	p.Run("systemctl", "daemon-reload")
+	p.refuses("a unit runs elsewhere", 1, good, "runs in /opt/sample-app, not in its slot's link")
+	p.try("a plan says so too", 1, func() *command { return p.ctl("plan") }).wants(1, "runs in /opt/sample-app")
+	p.Write(drop, "[Service]\nWorkingDirectory=\n")
+	p.Run("systemctl", "daemon-reload")
+	c := p.refuses("a unit has no directory", 1, good, "has no WorkingDirectory")
+	_, paste, _ := strings.Cut(c.errs.String(), "hint: ")
+	paste, _, _ = strings.Cut(paste, "\n")
+	p.Run("sh", "-c", strings.ReplaceAll(paste, "sudo ", ""))
+	p.deployed("the hint was pasted", p.repo.commit("the hint was pasted", good))
+}
+
+// missesShared is refused before anything is fetched.
+func (p *production) missesShared() {
+	path := deployRoot + "/shared/backend/.env"
+	p.Run("mv", path, path+".away")
+	c := p.refuses("a shared file is missing", 1, good, path, "put the shared file or directory there first")
+	if strings.Contains(c.said(), "fetch") {
+		p.t.Errorf("it was fetched before that was noticed:\n%s", c.said())
+	}
+	p.Run("mv", path+".away", path)
 }
 
 // streamsOnStandby refuses a deploy that would cut streams.

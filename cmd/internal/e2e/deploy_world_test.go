@@ -27,6 +27,7 @@ type production struct {
 	*server
 	repo    *repository
 	traffic *traffic // nil while there are no users
+	unitOf  func(switcher.Slot) string
 	table   caseTable
 
 	// What is expected: the active slot, the revision that answers, and the one
@@ -38,7 +39,9 @@ type production struct {
 // settings are a production's configuration below services.backend and the rest.
 type settings struct {
 	backend, rest string
-	frontend      bool
+	frontend      string // its sources, if it is there
+	template      bool   // the backend's units are instances of charactier-backend@.service
+	repository    string // another way to the repository than its path
 	npmCache      string // a directory of the host; none means an empty one
 }
 
@@ -61,14 +64,21 @@ func bootProduction(t *testing.T, s settings) *production {
 	if err != nil {
 		t.Fatal(err)
 	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if s.npmCache == "" {
 		s.npmCache = t.TempDir()
 	}
 	services := map[string]string{"backend": sampleApp}
-	if s.frontend {
-		services["frontend"] = sampleFrontend
+	if s.frontend != "" {
+		services["frontend"] = s.frontend
 	}
-	p := &production{repo: newRepository(t, services), active: switcher.Blue, revision: byHand}
+	p := &production{repo: newRepository(t, services), active: switcher.Blue, revision: byHand, unitOf: unitOf}
+	if s.template {
+		p.unitOf = instanceOf
+	}
 	p.server = &server{t: t, Box: sdbox.Boot(t, sdbox.Options{
 		Binds: map[string]string{
 			"/usr/local/bin":      shippedPrograms(t),
@@ -76,6 +86,7 @@ func bootProduction(t *testing.T, s settings) *production {
 			"/opt/charactier-ai":  p.repo.dir,
 			"/opt/legacy/backend": legacyBackend(t),
 			"/opt/npm-cache":      s.npmCache,
+			insideDir:             filepath.Dir(self),
 		},
 		Keep:  []string{"/srv"},
 		Files: productionFiles(t, s),
@@ -91,7 +102,7 @@ func (p *production) install() {
 	p.Run("mkdir", "-p", "/srv/charactier/backend")
 	p.Write(deployRoot+"/shared/backend/.env", "SHARED=1\n")
 	p.Run("ln", "-s", "/opt/legacy/backend", "/srv/charactier/backend/blue")
-	p.Run("systemctl", "enable", "--quiet", "--now", blueUnit, "nginx.service")
+	p.Run("systemctl", "enable", "--quiet", "--now", p.unitOf(switcher.Blue), "nginx.service")
 	p.answers("127.0.0.1:5000")
 	p.Run("systemctl", "enable", "--quiet", "--now", trafficSocket, controlSocket, proxyUnit,
 		"charactier-proxy-reconcile.path", "charactier-proxy-reconcile.timer")
@@ -110,6 +121,10 @@ func productionFiles(t *testing.T, s settings) map[string]string {
 	files := shippedUnits(t)
 	files[configPath] = configOf(s)
 	files["/etc/charactier/backend.env"] = "LEDGER=" + ledgerPath + "\nSTOP_TIMEOUT_MS=300\n"
+	if s.template {
+		files["/etc/charactier/backend-blue.env"] = "PORT=5000\n"
+		files["/etc/charactier/backend-green.env"] = "PORT=5001\n"
+	}
 	files["/etc/systemd/system/nginx.service"] = "[Service]\nType=exec\nExecStart=/usr/sbin/nginx -c /etc/nginx/nginx.conf\nExecReload=/usr/sbin/nginx -s reload\n[Install]\nWantedBy=multi-user.target\n"
 	files["/etc/nginx/conf.d/charactier-backend-upstream.conf"] = "# Blue-Green\r\nupstream backend {\r\n    # Blue (5000)\r\n    server 127.0.0.1:5000;\r\n    # Green (5001)\r\n    # server 127.0.0.1:5001;\r\n\r\n    keepalive 32;\r\n}\r\n"
 	for name, to := range map[string]string{"guide.conf.tmpl": "nginx.conf", "site.conf.tmpl": "sites-enabled/site.conf"} {
@@ -128,16 +143,25 @@ func productionFiles(t *testing.T, s settings) map[string]string {
 }
 
 func configOf(s settings) string {
+	if s.repository == "" {
+		s.repository = "/opt/charactier-ai"
+	}
+	unit := unitOf
+	if s.template {
+		unit = instanceOf
+	}
 	return fmt.Sprintf(`services:
   backend:
     listen: %s
-    slots: {blue: {address: "127.0.0.1:5000"}, green: {address: "127.0.0.1:5001"}}
+    slots:
+      blue: {address: "127.0.0.1:5000", unit: %q}
+      green: {address: "127.0.0.1:5001", unit: %q}
     health: {interval: 200ms}
 %sdeploy:
-  repository: /opt/charactier-ai
+  repository: %s
   min_free: 64MiB
   keep: 3
-%s`, serviceAddr, s.backend, s.rest)
+%s`, serviceAddr, unit(switcher.Blue), unit(switcher.Green), s.backend, s.repository, s.rest)
 }
 
 // configure changes the configuration for a while.

@@ -130,10 +130,13 @@ func serveAddresses() error {
 
 // runAsProgram ends the process if it was not started to run tests.
 func runAsProgram() {
-	if os.Getenv(listenVar) == "" && os.Getenv(connectVar) == "" {
+	serve := serveAddresses
+	if root := os.Getenv(gitVar); root != "" {
+		serve = func() error { return serveRepositories(root) }
+	} else if os.Getenv(listenVar) == "" && os.Getenv(connectVar) == "" {
 		return
 	}
-	if err := serveAddresses(); err != nil {
+	if err := serve(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

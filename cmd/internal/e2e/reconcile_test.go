@@ -134,7 +134,8 @@ func TestReconcileEnablesWhatADeployHasSwitchedTo(t *testing.T) {
 	s.Run("sh", "-c", curl+`--fail -d '{"to":"green","within":"`+id+`"}' http://localhost/v1/switch`)
 	s.reconcile()
 	s.is("is-enabled", greenUnit, "enabled")
-	s.is("is-enabled", blueUnit, "disabled")
+	// The traffic may be returned at any moment.
+	s.is("is-enabled", blueUnit, "enabled")
 	// What runs is the deploy's.
 	s.is("is-active", blueUnit, "active")
 }
@@ -157,4 +158,73 @@ func TestReconcileGoesByTheStateWhileTheDaemonIsAway(t *testing.T) {
 	// What runs is left as it is.
 	s.is("is-active", greenUnit, "inactive")
 	s.is("is-active", blueUnit, "active")
+}
+
+// A reconcile that has read where traffic is before a deploy begins must not
+// disable what that deploy enables: it is held in between.
+func TestReconcileSeesADeployThatBeganSinceItLooked(t *testing.T) {
+	s := bootServer(t)
+	s.Run("systemctl", "enable", "--quiet", blueUnit, greenUnit)
+	s.Run("systemctl", "start", trafficSocket, controlSocket, proxyUnit)
+	s.Run("install", "-d", "-m", "0700", "/run/charactier-proxy-reconcile")
+	hold := func() {
+		s.Run("systemd-run", "--quiet", "--unit=held", "flock", "/run/charactier-proxy-reconcile", "sleep", "infinity")
+	}
+	begin := func() {
+		s.Run("systemd-run", "--quiet", "--unit=looks", "--service-type=exec", "--property=RemainAfterExit=yes", "charactier-proxyctl", "reconcile")
+		s.Eventually("it waits for the lock", func() error {
+			out, err := s.Command(t.Context(), "sh", "-c", "ls -l /proc/$(systemctl show looks --property=MainPID --value)/fd").Output()
+			if err == nil && !strings.Contains(string(out), "/run/charactier-proxy-reconcile") {
+				err = errors.New("not yet")
+			}
+			return err
+		})
+	}
+	end := func() {
+		s.Run("systemctl", "stop", "held")
+		s.Eventually("it has ended", func() error {
+			if out := s.Run("systemctl", "show", "looks", "--property=SubState", "--value"); out != "exited" {
+				return errors.New(out)
+			}
+			return nil
+		})
+		s.Run("systemctl", "stop", "looks")
+	}
+	hold()
+	begin()
+	s.Write("/srv/charactier/deploys/20260101T000000.000Z-aaaaaa/journal.jsonl", `{"time":"2026-01-01T00:00:00Z","phase":"begin","request":{"kind":"deploy"}}`+"\n")
+	end()
+	s.is("is-enabled", greenUnit, "enabled")
+
+	// The same without a deploy: it does disable, so that it was the deploy.
+	s.Run("rm", "-r", "/srv/charactier/deploys")
+	hold()
+	begin()
+	s.is("is-enabled", greenUnit, "enabled")
+	end()
+	s.is("is-enabled", greenUnit, "disabled")
+	s.is("is-enabled", blueUnit, "enabled")
+}
+
+// A plain switch enables nothing itself: where the power is cut before the
+// reconciling unit has run, that starts the active slot after the boot.
+func TestAPowerCutRightAfterASwitchBootsTheActiveSlot(t *testing.T) {
+	s := bootServer(t)
+	s.Run("systemctl", "enable", "--quiet", trafficSocket, controlSocket, proxyUnit, reconcileTimer)
+	s.Run("systemctl", "stop", reconcilePath, reconcileTimer)
+	s.Run("systemctl", "enable", "--quiet", blueUnit)
+	s.Run("systemctl", "disable", "--quiet", greenUnit)
+	s.Run("systemctl", "start", trafficSocket, controlSocket, proxyUnit, greenUnit)
+	s.Run("charactier-proxyctl", "switch", "green", "--wait", "10s", "--yes")
+	s.is("is-enabled", greenUnit, "disabled")
+	s.Reboot()
+	s.Eventually("green answers", func() error {
+		slot, err := s.ask()
+		if err == nil && slot != "green" {
+			t.Fatalf("after the boot %s answers, want green", slot)
+		}
+		return err
+	})
+	s.is("is-enabled", greenUnit, "enabled")
+	s.is("is-enabled", blueUnit, "disabled")
 }

@@ -274,6 +274,30 @@ func TestUnitsFollowLosesNoWakeup(t *testing.T) {
 	})
 }
 
+// That somebody enabled or disabled a unit is told at once too: by the poll it
+// would take longer than this test gives it.
+func TestUnitsFollowSeesAUnitBeEnabledAndDisabled(t *testing.T) {
+	inside(t, func(t *testing.T) {
+		u, other := connectUnits(t), connectUnits(t)
+		writeUnits(t, u, map[string]string{"slot.service": "[Service]\nType=exec\nExecStart=/bin/sleep 1000\n[Install]\nWantedBy=multi-user.target\n"})
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		changes := 0
+		err := u.Follow(ctx, "slot.service", func(s systemd.UnitState) bool {
+			change := other.Enable
+			if s.UnitFileState == "enabled" {
+				change = other.Disable
+			}
+			changes++
+			go change(ctx, "slot.service")
+			return changes < 10
+		})
+		if err != nil {
+			t.Errorf("after %d changes: %v", changes, err)
+		}
+	})
+}
+
 func TestUnitsJobsDoNotMixUp(t *testing.T) {
 	inside(t, func(t *testing.T) {
 		u := connectUnits(t)

@@ -65,7 +65,7 @@ func (m Message) headline() string {
 	}
 	head += escape(services)
 	if m.Revision != "" {
-		head += " at " + escape(m.Revision)
+		head += " at " + escape(short(m.Revision))
 	}
 	if m.Subject != "" {
 		head += " “" + escape(m.Subject) + "”"
@@ -74,9 +74,32 @@ func (m Message) headline() string {
 		head += " on " + escape(m.Host)
 	}
 	if m.Duration > 0 {
-		head += " after " + m.Duration.Round(time.Second).String()
+		head += " after " + took(m.Duration)
 	}
 	return head
+}
+
+// shortRevision is as much of a revision as the names of releases have.
+const shortRevision = 12
+
+// short is a revision as people write it; that of an artifact is its checksum.
+func short(revision string) string {
+	revision = strings.TrimPrefix(revision, "sha256:")
+	return revision[:min(len(revision), shortRevision)]
+}
+
+// took rounds to what people care for, and never to nothing: a deploy that is
+// refused at its beginning takes milliseconds.
+func took(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		d = max(d.Round(time.Millisecond), time.Millisecond)
+	case d < 10*time.Second:
+		d = d.Round(100 * time.Millisecond)
+	default:
+		d = d.Round(time.Second)
+	}
+	return d.String()
 }
 
 // escape makes a value of somebody else's a piece of one line of text: no

@@ -63,6 +63,19 @@ Deploy: 1nga-kg91-xwp`
 	}
 }
 
+func TestTheHeadlineIsShort(t *testing.T) {
+	for want, m := range map[string]Message{
+		"at 1a2b3c4d5e6f after 340ms": {Revision: "1a2b3c4d5e6f7a8b9c0d1a2b3c4d5e6f7a8b9c0d", Duration: 340*time.Millisecond + time.Microsecond},
+		"at abcdef012345 after 4.1s":  {Revision: "sha256:abcdef0123456789abcdef", Duration: 4*time.Second + 80*time.Millisecond},
+		"at 4f2c91d after 2m4s":       {Revision: "4f2c91d", Duration: 2*time.Minute + 3600*time.Millisecond},
+		" after 1ms":                  {Duration: time.Microsecond},
+	} {
+		if got := m.headline(); !strings.HasSuffix(got, want) {
+			t.Errorf("got %q, want an end of %q", got, want)
+		}
+	}
+}
+
 func TestEachOutcomeSaysSoFirst(t *testing.T) {
 	for outcome, want := range map[Outcome]string{
 		Success: ":white_check_mark: Deployed backend", Failure: ":x: Deploy failed: backend",

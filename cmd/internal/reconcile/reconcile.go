@@ -27,6 +27,9 @@ type Service struct {
 	Warm            time.Duration // how long the standby goes on; negative: for ever
 	Held            bool          // somebody is at work on it
 	Baking          bool          // the traffic may be returned at any moment
+	// Unsettled says that an operation or a deploy is not at its end, whether
+	// somebody is at work on it or not: the standby may be the next to be active.
+	Unsettled bool
 }
 
 // Slot is one slot of a service; without a unit it is left alone.
@@ -43,6 +46,8 @@ type Reconciler struct {
 	Say   func(sentence string) // once for each thing that was done or left
 	// Look asks the daemon for the service as it is now.
 	Look func(ctx context.Context, service string) (Service, error)
+	// Lock keeps deploys from enabling units until unlock is called.
+	Lock func(ctx context.Context) (unlock func(), err error)
 	// EnableOnly leaves alone what runs: what the daemon knows is not known.
 	EnableOnly bool
 }
@@ -69,7 +74,9 @@ func (r *Reconciler) service(ctx context.Context, s Service) error {
 		return err
 	}
 	// In this order there is always one that is enabled, and one that runs.
-	err = errors.Join(r.enable(ctx, s, active), r.disable(ctx, s, standby))
+	if err = r.enable(ctx, s, active); err == nil {
+		err = r.disable(ctx, s, standby)
+	}
 	if r.EnableOnly || s.Held {
 		return err
 	}
@@ -93,10 +100,10 @@ func (r *Reconciler) sayf(format string, args ...any) { r.Say(fmt.Sprintf(format
 // enable makes a reboot start the active slot. A unit without [Install], or one
 // that somebody masked, was meant so.
 func (r *Reconciler) enable(ctx context.Context, s Service, state systemd.UnitState) error {
-	switch state.UnitFileState {
-	case "masked", "masked-runtime":
+	switch {
+	case state.UnitFileState == "masked", state.UnitFileState == "masked-runtime":
 		r.sayf("left %s masked, although %s is the active slot of %s: systemctl unmask %s", s.Active.Unit, s.Active.Name, s.Name, s.Active.Unit)
-	case "disabled", "enabled-runtime", "linked":
+	case isOff(state):
 		if err := r.Units.Enable(ctx, s.Active.Unit); err != nil {
 			return err
 		}
@@ -105,15 +112,52 @@ func (r *Reconciler) enable(ctx context.Context, s Service, state systemd.UnitSt
 	return nil
 }
 
+// disable keeps a reboot from starting the standby too. A deploy enables a
+// standby before it switches to it, so that it stays enabled whatever is cut off
+// in between, and what was known a moment ago must not undo that. Under the lock
+// a deploy either has begun, and is seen, or enables when this is over.
 func (r *Reconciler) disable(ctx context.Context, s Service, state systemd.UnitState) error {
-	switch state.UnitFileState {
-	case "enabled", "enabled-runtime":
-		if err := r.Units.Disable(ctx, s.Standby.Unit); err != nil {
+	if !isOn(state) || s.Unsettled || s.Baking {
+		return nil
+	}
+	unlock, err := r.Lock(ctx)
+	if err != nil {
+		return fmt.Errorf("disabling %s: %w", s.Standby.Unit, err)
+	}
+	defer unlock()
+	now, err := r.Look(ctx, s.Name)
+	if err != nil || now.Standby.Name != s.Standby.Name || now.Unsettled || now.Baking {
+		return err
+	}
+	if active, err := r.state(ctx, s.Active); err != nil || isOff(active) {
+		return err // somebody disabled it meanwhile: then nothing would start
+	}
+	if err := r.Units.Disable(ctx, s.Standby.Unit); err != nil {
+		return errors.Join(err, r.enableAgain(ctx, s)) // it may be disabled all the same
+	}
+	r.sayf("disabled %s: %s is the standby of %s", s.Standby.Unit, s.Standby.Name, s.Name)
+	return r.enableAgain(ctx, s)
+}
+
+// enableAgain takes back the disabling of a unit that became the active slot's
+// meanwhile: a switch waits for nobody.
+func (r *Reconciler) enableAgain(ctx context.Context, s Service) error {
+	return r.regret(ctx, s, func(ctx context.Context, now Slot) error {
+		if err := r.Units.Enable(ctx, now.Unit); err != nil {
 			return err
 		}
-		r.sayf("disabled %s: %s is the standby of %s", s.Standby.Unit, s.Standby.Name, s.Name)
-	}
-	return nil
+		r.sayf("enabled %s again: a switch to %s came while it was being disabled", now.Unit, now.Name)
+		return nil
+	})
+}
+
+func isOn(s systemd.UnitState) bool {
+	return s.UnitFileState == "enabled" || s.UnitFileState == "enabled-runtime"
+}
+
+// isOff is for units that could be enabled and are not, beyond the next boot.
+func isOff(s systemd.UnitState) bool {
+	return s.UnitFileState == "disabled" || s.UnitFileState == "enabled-runtime" || s.UnitFileState == "linked"
 }
 
 // start starts the active slot's unit if somebody stopped it, or nobody started
@@ -161,10 +205,22 @@ func (r *Reconciler) stop(ctx context.Context, s Service, state systemd.UnitStat
 		return nil // it is about to be used, or was just switched to
 	}
 	if err := r.Units.Stop(ctx, s.Standby.Unit); err != nil {
-		return errors.Join(err, r.regret(ctx, s)) // it may be stopping all the same
+		return errors.Join(err, r.startAgain(ctx, s)) // it may be stopping all the same
 	}
 	r.sayf("stopped %s: %s is the standby of %s, and its warm time of %v is over", s.Standby.Unit, s.Standby.Name, s.Name, s.Warm)
-	return r.regret(ctx, s)
+	return r.startAgain(ctx, s)
+}
+
+// startAgain starts a unit that became the active slot's while it was being
+// stopped.
+func (r *Reconciler) startAgain(ctx context.Context, s Service) error {
+	return r.regret(ctx, s, func(ctx context.Context, now Slot) error {
+		if err := r.Units.Start(ctx, now.Unit); err != nil {
+			return err
+		}
+		r.sayf("started %s again: a switch to %s came while it was being stopped", now.Unit, now.Name)
+		return nil
+	})
 }
 
 // Busy says that the standby may be needed the next moment.
@@ -174,18 +230,13 @@ func (s Service) Busy() bool { return s.Standby.Busy || s.Baking }
 // unit that does not want to stop may have used up.
 const regretTime = 15 * time.Second
 
-// regret starts a unit again that became the active slot's while it was being
-// stopped.
-func (r *Reconciler) regret(ctx context.Context, s Service) error {
+// regret calls mend if what was the standby has become active.
+func (r *Reconciler) regret(ctx context.Context, s Service, mend func(context.Context, Slot) error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), regretTime)
 	defer cancel()
 	now, err := r.Look(ctx, s.Name)
 	if err != nil || now.Active.Name != s.Standby.Name {
 		return err
 	}
-	if err := r.Units.Start(ctx, now.Active.Unit); err != nil {
-		return err
-	}
-	r.sayf("started %s again: a switch to %s came while it was being stopped", now.Active.Unit, now.Active.Name)
-	return nil
+	return mend(ctx, now.Active)
 }

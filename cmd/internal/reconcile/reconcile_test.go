@@ -25,6 +25,8 @@ type fakeUnits struct {
 	did    []string
 	err    error        // of whatever changes something
 	onStop func(string) // while it stops
+
+	onEnable, onDisable func(string) // before and while it happens
 }
 
 func (u *fakeUnits) State(_ context.Context, unit string) (systemd.UnitState, error) {
@@ -58,10 +60,16 @@ func (u *fakeUnits) Stop(_ context.Context, unit string) error {
 }
 
 func (u *fakeUnits) Enable(_ context.Context, units ...string) error {
+	if u.onEnable != nil {
+		u.onEnable(units[0])
+	}
 	return u.change("enable", units[0], func(s *systemd.UnitState) { s.UnitFileState = "enabled" })
 }
 
 func (u *fakeUnits) Disable(_ context.Context, units ...string) error {
+	if u.onDisable != nil {
+		u.onDisable(units[0])
+	}
 	return u.change("disable", units[0], func(s *systemd.UnitState) { s.UnitFileState = "disabled" })
 }
 
@@ -95,6 +103,7 @@ func newWorld() *world {
 			}
 			return w.service, nil
 		},
+		Lock: func(context.Context) (func(), error) { return func() {}, nil },
 	}
 	return w
 }
@@ -145,7 +154,6 @@ func TestAStandbyIsNotStoppedWhile(t *testing.T) {
 	for name, reason := range map[string]func(*world){
 		"it is warm":               func(w *world) { w.service.Since = noon.Add(-9 * time.Minute) },
 		"requests are on it":       func(w *world) { w.service.Standby.Busy = true },
-		"a bake runs":              func(w *world) { w.service.Baking = true },
 		"the service is held":      func(w *world) { w.service.Held = true },
 		"its warm time has no end": func(w *world) { w.service.Warm = -1 },
 		"somebody started it after": func(w *world) {
@@ -156,7 +164,6 @@ func TestAStandbyIsNotStoppedWhile(t *testing.T) {
 			w.set("b.service", func(s *systemd.UnitState) { s.ActiveSince = noon.Add(-time.Minute) })
 		},
 		"it just became busy":                 func(w *world) { l := w.service; l.Standby.Busy = true; w.later = &l },
-		"it was just switched to":             func(w *world) { l := w.service; l.Active, l.Standby = l.Standby, l.Active; w.later = &l },
 		"it is just starting":                 func(w *world) { w.set("b.service", func(s *systemd.UnitState) { s.ActiveState = "activating" }) },
 		"only what is enabled may be touched": func(w *world) { w.r.EnableOnly = true },
 	} {
@@ -166,6 +173,68 @@ func TestAStandbyIsNotStoppedWhile(t *testing.T) {
 			w.run(t)
 			w.expect(t, "enable g.service", "disable b.service")
 		})
+	}
+}
+
+// What may be the next to be active stays enabled: a power cut right after the
+// swap must find it so.
+func TestAStandbyIsNotDisabledWhile(t *testing.T) {
+	for name, reason := range map[string]func(*world){
+		"a bake runs":              func(w *world) { w.service.Baking = true },
+		"a bake was just begun":    func(w *world) { l := w.service; l.Baking = true; w.later = &l },
+		"a deploy is not finished": func(w *world) { w.service.Unsettled = true },
+		"a deploy was just begun":  func(w *world) { l := w.service; l.Unsettled, l.Standby.Busy = true, true; w.later = &l },
+		"it was just switched to": func(w *world) {
+			l := w.service
+			l.Active, l.Standby = l.Standby, l.Active
+			w.later = &l
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			w.service.Warm = -1
+			reason(w)
+			w.run(t)
+			w.expect(t, "enable g.service")
+		})
+	}
+}
+
+func TestAStandbyIsNotDisabledUnlessTheActiveSlotIsEnabled(t *testing.T) {
+	w := newWorld()
+	w.service.Warm = -1
+	denied := errors.New("access denied")
+	w.units.onEnable = func(string) { w.units.err = denied }
+	w.units.onDisable = func(string) { t.Error("the standby was disabled all the same") }
+	w.try(t, denied)
+	// Nor if somebody disables that one at the same moment.
+	w = newWorld()
+	w.service.Warm = -1
+	w.r.Lock = func(context.Context) (func(), error) {
+		w.set("g.service", func(s *systemd.UnitState) { s.UnitFileState = "disabled" })
+		return func() {}, nil
+	}
+	w.run(t)
+	w.expect(t, "enable g.service")
+}
+
+func TestWithoutTheLockNothingIsDisabled(t *testing.T) {
+	w := newWorld()
+	w.service.Warm = -1
+	locked := errors.New("somebody has it")
+	w.r.Lock = func(context.Context) (func(), error) { return nil, locked }
+	w.try(t, locked)
+	w.expect(t, "enable g.service")
+}
+
+func TestASwitchThatSlipsInIsEnabledAgain(t *testing.T) {
+	w := newWorld()
+	w.service.Warm = -1
+	w.units.onDisable = func(string) { l := w.service; l.Active, l.Standby = l.Standby, l.Active; w.later = &l }
+	w.run(t)
+	w.expect(t, "enable g.service", "disable b.service", "enable b.service")
+	if last := w.said[len(w.said)-1]; !strings.Contains(last, "enabled b.service again") {
+		t.Errorf("it said %q", last)
 	}
 }
 

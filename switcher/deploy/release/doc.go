@@ -16,6 +16,7 @@
 //	root/cache/             for builds; this package only makes it
 //	root/mirror.git/        the kept bare mirror of the repository
 //	root/links/             which links were pointed at a release, for Prune
+//	root/marks/<name>       why the release did not prove itself
 //
 // # Invariants
 //

@@ -12,7 +12,7 @@ import (
 
 // Prune removes releases and returns their names. It keeps those in use, those
 // that a link which [Store.Point] made leads to, the newest one, and besides
-// the keep newest of the others.
+// the keep newest of the others that are not marked.
 func (s *Store) Prune(keep int, inUse []string) ([]string, error) {
 	if keep < 0 {
 		return nil, fmt.Errorf("pruning releases: keeping %d of them makes no sense", keep)
@@ -63,7 +63,7 @@ func (s *Store) bury(drafts *dir, keep int, inUse []string) (removed []string, g
 		}
 		removed = append(removed, name)
 	}
-	return removed, grave, releases.sync()
+	return removed, grave, errors.Join(releases.sync(), s.sweepMarks(releases))
 }
 
 func (s *Store) superfluous(releases *dir, keep int, inUse []string) ([]string, error) {
@@ -75,11 +75,16 @@ func (s *Store) superfluous(releases *dir, keep int, inUse []string) ([]string, 
 	if err != nil {
 		return nil, err
 	}
+	marks, err := s.Marks()
+	if err != nil {
+		return nil, err
+	}
 	var old []string
 	for i, r := range list {
+		_, failed := marks[r.Name]
 		switch {
 		case slices.Contains(inUse, r.Name), slices.Contains(linked, r.Name):
-		case keep > 0:
+		case keep > 0 && !failed:
 			keep--
 		case i > 0: // the newest may be what is about to be used
 			old = append(old, r.Name)

@@ -121,14 +121,18 @@ func (d *Draft) Share(service string, names []string) error {
 	return nil
 }
 
+// CheckShared reports what Share would miss, without a draft.
+func (s *Store) CheckShared(service string, names []string) error {
+	for _, name := range names {
+		if _, err := s.sharedTarget(service, name); err != nil {
+			return fmt.Errorf("sharing %s of %s: %w", name, service, err)
+		}
+	}
+	return nil
+}
+
 func (d *draft) share(service, name string) error {
-	if err := checkLocal(name); err != nil {
-		return err
-	}
-	if name == "." {
-		return fmt.Errorf("%w: all of a part cannot be shared", ErrUnsafe)
-	}
-	target, err := d.sharedTarget(service, name)
+	target, err := d.store.sharedTarget(service, name)
 	if err != nil {
 		return err
 	}
@@ -149,8 +153,14 @@ func (d *draft) share(service, name string) error {
 
 // sharedTarget is what is shared under this name. It must be there before a
 // slot needs it.
-func (d *draft) sharedTarget(service, name string) (string, error) {
-	target := filepath.Join(d.store.root, sharedDir, service, name)
+func (s *Store) sharedTarget(service, name string) (string, error) {
+	if err := checkLocal(name); err != nil {
+		return "", err
+	}
+	if name == "." {
+		return "", fmt.Errorf("%w: all of a part cannot be shared", ErrUnsafe)
+	}
+	target := filepath.Join(s.root, sharedDir, service, name)
 	var st unix.Stat_t
 	if err := unix.Stat(target, &st); err != nil {
 		return "", fmt.Errorf("%s: %w: put the shared file or directory there first", target, err)

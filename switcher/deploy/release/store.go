@@ -55,6 +55,7 @@ const (
 	sharedDir   = "shared"
 	cacheDir    = "cache"
 	linksDir    = "links"
+	marksDir    = "marks"
 	recordName  = ".release.json"
 	maxRecord   = 1 << 20
 )
@@ -72,6 +73,10 @@ func OpenWith(root string, o Options) (*Store, error) {
 	return s, nil
 }
 
+// Look returns a store for whoever only looks: it makes nothing and needs no
+// rights but to read. Where nothing was ever deployed, it is empty.
+func Look(root string) *Store { return &Store{root: root} }
+
 func (s *Store) open() error {
 	if !filepath.IsAbs(s.root) || filepath.Clean(s.root) != s.root || !printable(s.root) {
 		return fmt.Errorf("%w: %q is not a plain absolute path", ErrUnsafe, s.root)
@@ -84,7 +89,7 @@ func (s *Store) open() error {
 	}
 	// The build's user passes through drafts/, and lists neither that nor links/.
 	for name, mode := range map[string]os.FileMode{
-		releasesDir: 0o755, sharedDir: 0o755, cacheDir: 0o755, draftsDir: 0o711, linksDir: 0o700,
+		releasesDir: 0o755, sharedDir: 0o755, cacheDir: 0o755, draftsDir: 0o711, linksDir: 0o700, marksDir: 0o755,
 	} {
 		if err := makeOwn(filepath.Join(s.root, name), mode); err != nil {
 			return err
@@ -142,7 +147,9 @@ func (s *Store) PartDir(r Release, service string) string {
 // what is no release, is not listed.
 func (s *Store) List() ([]Release, error) {
 	d, err := s.releases()
-	if err != nil {
+	if missing(err) {
+		return nil, nil // nothing was ever deployed
+	} else if err != nil {
 		return nil, fmt.Errorf("listing releases: %w", err)
 	}
 	defer d.Close()

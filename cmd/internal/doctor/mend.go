@@ -1,0 +1,133 @@
+package doctor
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"charactier-proxy/switcher"
+)
+
+// What mends a fault is followed at three in the morning, at once, and for both
+// slots. So it never takes the slot down that has the traffic: the standby comes
+// first, then a deploy, then the other slot; and a unit is led to a link only
+// where that leads to what the unit runs now, or it would not come up again.
+
+const deployNow = "sudo charactier-proxyctl deploy"
+
+// waitsForLink says that the unit cannot start for want of its slot's link.
+func (s *Slot) waitsForLink() bool {
+	return s.Link.Path != "" && s.Link.missing() && within(s.Link.Path, s.Unit.Directory)
+}
+
+// startOf is how a slot comes up.
+func startOf(s *Slot) string {
+	start := "sudo systemctl start " + s.Unit.Name
+	switch {
+	case s.Unit.Name == "":
+		return "start the process of the slot"
+	case s.waitsForLink() && s.Active:
+		return deployNow + ", which goes to the other slot; or, for what ran here before: " + linkTo(s, "DIRECTORY_OF_THE_APP") + " && " + start
+	case s.waitsForLink():
+		return deployNow + ", which makes " + s.Link.Path
+	}
+	return start
+}
+
+// linkTo makes the slot's link to what is no release yet.
+func linkTo(s *Slot, dir string) string {
+	return fmt.Sprintf("sudo mkdir -p %s && sudo ln -s %s %s", filepath.Dir(s.Link.Path), dir, s.Link.Path)
+}
+
+func editDirectory(s *Slot) string {
+	return fmt.Sprintf("sudo systemctl edit %s  # [Service] WorkingDirectory=%s", s.Unit.Name, s.Link.Path)
+}
+
+// intoLink has the unit run in its slot's link.
+func intoLink(s *Slot) string {
+	edit := editDirectory(s)
+	switch {
+	case !s.Active:
+		return edit + "; then: " + deployNow
+	case s.Link.missing():
+		return "the standby's unit and " + deployNow + " first; or now: " + linkTo(s, s.Unit.Directory) + " && " + edit
+	case s.Link.Err == nil && s.Link.Real == s.Unit.Directory:
+		return edit
+	}
+	return "the standby's unit first, then: " + deployNow + "; once this slot is the standby: " + edit
+}
+
+// apart gives two units that share a directory one each.
+func apart(s *Service) string {
+	standby, active := s.Slots[0], s.Slots[1]
+	if s.Active == standby.Name {
+		standby, active = active, standby
+	}
+	switch {
+	case standby.Link.Path == "" || active.Link.Path == "":
+		return fmt.Sprintf("set services.%s.slots.blue.link and green's; then lead the standby's unit there, deploy, and then the other", s.Name)
+	case s.Active == "":
+		return "charactier-proxyctl status says which slot is the standby: its unit first gets WorkingDirectory= with its link; then deploy, then the other"
+	}
+	var steps []string
+	if standby.Unit.Directory != standby.Link.Path {
+		steps = append(steps, "the standby first: "+editDirectory(standby))
+	}
+	steps = append(steps, deployNow)
+	if active.Unit.Directory != active.Link.Path {
+		steps = append(steps, "as standby, "+active.Unit.Name+" with WorkingDirectory="+active.Link.Path)
+	}
+	return strings.Join(steps, "; then: ")
+}
+
+// linkInPlaceOf puts a link where a directory is, so that whatever runs in it
+// comes up again.
+func linkInPlaceOf(link string) string {
+	return fmt.Sprintf("sudo mv %[1]s %[1]s.before && sudo ln -s %[1]s.before %[1]s; the next deploy leads it to a release", link)
+}
+
+// wakeElsewhere is for a process whose directory was removed.
+func wakeElsewhere(s *Slot) string {
+	restart := "sudo systemctl restart " + orElse(s.Unit.Name, "the slot")
+	switch {
+	case s.Link.Path == "":
+		return "put " + s.Gone + " back; then: " + restart
+	case s.Link.Err == nil && within(s.Link.Path, s.Unit.Directory):
+		return restart
+	}
+	return deployNow
+}
+
+// unlessServing keeps a command that ends somebody's process from ending the
+// traffic that he answers in place of the slot's own.
+func (s *Slot) unlessServing(f *Facts, unit, command string) string {
+	known := s.Owner.Unit != ""
+	if !s.Answer.Healthy || known && s.Owner.Unit != unit || !known && s.Unit.Runs() && unit != "" {
+		return command
+	}
+	var first []string
+	if len(f.Nginx.upstreamServers(s.Address))+len(f.Nginx.passes(s.Address)) > 0 {
+		first = append(first, "sudo charactier-proxyctl migrate")
+	}
+	if s.Active {
+		first = append(first, deployNow)
+	}
+	if len(first) == 0 {
+		return command
+	}
+	return "it answers the traffic now, so move that first: " + strings.Join(first, "; then: ") + "; then: " + command
+}
+
+// assume records which slots are active where the state is gone: a start without
+// it would begin with blue.
+func assume(f *Facts) string {
+	var places []string
+	for _, s := range f.Services {
+		slot := s.Active
+		if slot == "" {
+			slot = switcher.Slot("SLOT")
+		}
+		places = append(places, s.Name+"="+string(slot))
+	}
+	return "sudo charactier-proxy --assume-active " + strings.Join(places, ",") + " && sudo systemctl restart charactier-proxy"
+}

@@ -1,0 +1,44 @@
+package e2e
+
+import (
+	"testing"
+)
+
+// No command may send traffic to a slot whose unit is stopped, but a switch that
+// root insists on.
+func TestAForcedRollbackStartsTheSlotThatIsDown(t *testing.T) {
+	p := bootProduction(t, settings{backend: quick})
+	p.users()
+	defer p.table.print(t)
+	old := p.repo.commit("old", good)
+	p.deployed("a good one first", old)
+	p.deployed("and one more", p.repo.commit("new", good))
+	p.forcedBack("what was there before")
+	p.forcedBack("what was just returned from")
+
+	p.refuses("exits at its start", 3, trouble{"EXIT_CODE": "3"}, "stays on", "systemctl status --full --lines=100 "+unitOf(p.active.Other()))
+	p.ctl("deploy", "--list").wants(0, "active: "+string(p.active)+" of backend", "standby: ", "its gate failed at ", "ended with exit code 3")
+	p.foreignersLook()
+	p.t.Log(p.usersLeave().Summary())
+}
+
+func (p *production) forcedBack(name string) {
+	p.t.Helper()
+	p.Run("systemctl", "stop", unitOf(p.active.Other()))
+	was := p.standby
+	p.try("rollback --force to "+name+", stopped", 0, func() *command {
+		c := p.ctl("rollback", "--force", "--yes")
+		p.moved(was)
+		return c
+	}).wants(0, "does not run: starting it")
+}
+
+// foreignersLook is what somebody may see who has no rights at all.
+func (p *production) foreignersLook() {
+	before := p.digest()
+	p.beginAs("nobody", "deploy", "--list").await().wants(0, " of backend", "is not known")
+	p.beginAs("nobody", "plan").await().wants(5, "sudo charactier-proxyctl plan")
+	if after := p.digest(); after != before {
+		p.t.Errorf("looking changed something: before\n%s\nafter\n%s", before, after)
+	}
+}
