@@ -27,15 +27,20 @@ func (c *Chunks) stepTrailer(b byte) {
 		case classes[b]&isVisible == 0:
 			c.err = ErrTrailer
 		}
-	case atTrailerLF, atLastLF:
-		next := atTrailer
-		if c.state == atLastLF {
-			next = atEnd
-		}
-		if c.state = next; b != '\n' {
-			c.err = ErrTrailer
-		}
+	case atTrailerLF:
+		c.endLine(b, atTrailer)
+	case atLastLF:
+		c.endLine(b, atEnd)
 	}
+}
+
+// endLine goes on behind a line end that is whole.
+func (c *Chunks) endLine(b byte, next chunkState) {
+	if b != '\n' {
+		c.err = ErrTrailer
+		return
+	}
+	c.state = next
 }
 
 func (c *Chunks) inName(b byte) {
