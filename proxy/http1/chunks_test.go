@@ -86,6 +86,9 @@ func TestMalformedChunksAreRefused(t *testing.T) {
 		"data that is too short":     {"5\r\nhell\r\n0\r\n\r\n", ErrChunk},
 		"data that ends with LF":     {"5\r\nhello\n0\r\n\r\n", ErrChunk},
 		"data that ends with CR":     {"5\r\nhello\r0\r\n\r\n", ErrChunk},
+		"data with X for CR":         {"5\r\nhelloX\n0\r\n\r\n", ErrChunk},
+		"data with X for LF":         {"5\r\nhello\rX0\r\n\r\n", ErrChunk},
+		"NUL that is escaped":        {"5;a=\"\\\x00\"\r\nhello\r\n0\r\n\r\n", ErrChunk},
 		"frames without data":        {strings.Repeat("1;"+strings.Repeat("a", 200)+"\r\nx\r\n", 100), ErrChunkExcess},
 		"a trailer without a colon":  {"0\r\nX\r\n\r\n", ErrTrailer},
 		"a trailer without a name":   {"0\r\n: a\r\n\r\n", ErrTrailer},
@@ -135,7 +138,7 @@ func TestPaddedSizesAreBorneWithOnRequest(t *testing.T) {
 	if data, n, done, err := decode(wire, 1, true); string(data) != "hello" || n != len(wire) || !done || err != nil {
 		t.Error(string(data), n, done, err)
 	}
-	for _, wire := range []string{" 5\r\n", "5 5\r\n", "5 ;a\r\n", "5 \n"} {
+	for _, wire := range []string{" 5\r\n", " \r\n\r\n", "5 5\r\n", "5 ;a\r\n", "5 \n"} {
 		if _, _, _, err := decode([]byte(wire), 1, true); err != ErrChunk {
 			t.Errorf("%q: %v", wire, err)
 		}

@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -161,6 +162,7 @@ func notPlain() map[string]string {
 		"an empty length":               post + "Content-Length:\r\n\r\n",
 		"a hexadecimal length":          post + "Content-Length: 0x5\r\n\r\n",
 		"a length beyond all numbers":   post + "Content-Length: 9223372036854775808\r\n\r\n",
+		"a length that wraps around":    post + "Content-Length: 18446744073709551617\r\n\r\n",
 		"no host":                       "GET / HTTP/1.1\r\n\r\n",
 		"an empty host":                 "GET / HTTP/1.1\r\nHost: \r\n\r\n",
 		"two hosts":                     get + "Host: b\r\n\r\n",
@@ -174,7 +176,7 @@ func notPlain() map[string]string {
 		"a bare LF":                     get + "X: a\n\r\n",
 		"a bare LF in the request line": "GET / HTTP/1.1\nHost: a\r\n\r\n",
 		"a bare LF at the end":          get + "X: a\r\n\n",
-		"a bare CR":                     get + "X: a\rb: c\r\n\r\n",
+		"a bare CR":                     get + "X: a\r-b: c\r\n\r\n",
 		"a bare CR in the request line": "GET / HTTP/1.1\rHost: a\r\n\r\n",
 		"two CR":                        get + "X: a\r\r\n\r\n",
 		"a CR at the end":               get + "\r\r\n",
@@ -252,6 +254,24 @@ func TestFieldsAreCopiedButForThoseThatAreDropped(t *testing.T) {
 	} {
 		if got := string(r.AppendFields([]byte(">"), tt.drop)); got != ">"+tt.want {
 			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+func TestTheFirstControlIsFoundWhereverItIs(t *testing.T) {
+	for c := range 256 {
+		for at := range 20 {
+			line := bytes.Repeat([]byte{' ', 0xff, '~', 0x80}, 5)
+			line[at] = byte(c)
+			want := len(line)
+			if c < ' ' || c == 0x7f {
+				want = at
+			}
+			for from := range at + 1 {
+				if got := nextControl(line, from); got != want {
+					t.Fatalf("byte %#x at %d, from %d: %d", c, at, from, got)
+				}
+			}
 		}
 	}
 }
