@@ -18,7 +18,7 @@ const (
 var (
 	errHeadTooLarge   = fmt.Errorf("the head is longer than %d bytes", MaxAnswerHead)
 	errTooManyFields  = fmt.Errorf("the head has more than %d fields", MaxAnswerFields)
-	errTooManyOptions = fmt.Errorf("Connection names more than %d fields", maxOptions)
+	errTooManyOptions = fmt.Errorf("more than %d fields are named by Connection", maxOptions)
 	errLengthsDiffer  = errors.New("several lengths that differ")
 )
 
