@@ -22,7 +22,8 @@ var floors = []struct {
 	ours  []string // allowed packages of this module, same notation
 	third []string // allowed modules of others
 }{
-	{"proxy", nil, []string{"go.uber.org/zap", "golang.org/x/net", "golang.org/x/sys"}},
+	{"proxy/http1", nil, nil},
+	{"proxy", []string{"proxy/http1"}, []string{"go.uber.org/zap", "golang.org/x/net", "golang.org/x/sys"}},
 	{"proxy/proxytest", nil, nil},
 	{"switcher", nil, []string{"golang.org/x/sys"}},
 	{"switcher/storetest", []string{"switcher"}, []string{"github.com/google/go-cmp"}},
