@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -9,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"go.uber.org/zap"
 
@@ -253,20 +253,16 @@ func (h hiddenPath) hide(next http.Handler) http.Handler {
 }
 
 // means reports whether a path as it was spelled is the hidden one, or cannot be
-// understood. It looks closely, which allocates, only where the first letter is
-// right or is not plain to see.
+// understood. It allocates only where the spelling is not the plain one.
 func (h hiddenPath) means(spelled []byte) bool {
 	if h == "" {
 		return false
 	}
-	if len(spelled) > 1 {
-		switch first := spelled[1]; first {
-		case '%', '.', '/':
-		default:
-			if h == "/" || unicode.ToLower(rune(first)) != rune(h[1]) {
-				return false
-			}
+	if bytes.IndexByte(spelled, '%') < 0 && !bytes.Contains(spelled, []byte("/.")) && !bytes.Contains(spelled, []byte("//")) {
+		if trimmed := bytes.TrimSuffix(spelled, []byte("/")); len(trimmed) > 0 {
+			spelled = trimmed
 		}
+		return len(spelled) == len(h) && bytes.EqualFold(spelled, []byte(h))
 	}
 	path, err := url.PathUnescape(string(spelled))
 	return err != nil || plainPath(path) == string(h)
