@@ -45,7 +45,7 @@ var floors = []struct {
 	{"cmd/internal/reconcile", []string{"switcher", "systemd"}, nil},
 	{"cmd/internal/bench/report", nil, nil},
 	{"cmd/internal/bench/drive", nil, []string{"golang.org/x/sys"}},
-	{"cmd/internal/bench", []string{"cmd/internal/bench/...", "switcher/control"}, []string{"golang.org/x/sys"}},
+	{"cmd/internal/bench", []string{"cmd/internal/bench/...", "switcher/control"}, []string{"golang.org/x/sync", "golang.org/x/sys"}},
 	{"cmd/internal/e2e", []string{"cmd/internal/...", "switcher", "switcher/control", "systemd"}, nil},
 	{
 		"cmd/charactier-proxy",

@@ -36,8 +36,8 @@ func measures() []report.Measure {
 		{Key: "p50", Title: "p50", Unit: "µs"},
 		{Key: "p99", Title: "p99", Unit: "µs", Pictured: true},
 		{Key: "p999", Title: "p99.9", Unit: "µs"},
-		{Key: "rss", Title: "RSS per connection", Unit: "KiB"},
-		{Key: "pss", Title: "PSS per connection", Unit: "KiB", Pictured: true},
+		{Key: "rss", Title: "RSS per connection", Unit: "KiB", Pictured: true},
+		{Key: "pss", Title: "PSS per connection", Unit: "KiB"},
 		{Key: "switches", Title: "switches per second", Alone: true},
 		{Key: "late", Title: "p99 of the generator's own lateness", Unit: "µs", Alone: true},
 		{Key: "others", Title: "taken by others", Unit: "processors", Alone: true},
@@ -96,14 +96,23 @@ func (b *bench) runCase(ctx context.Context, c benchCase, entries []*entry) (err
 		}
 	}
 	for round := range b.opts.rounds {
-		for i := range entries {
-			e := entries[(i+round)%len(entries)]
+		for _, i := range order(len(entries), round) {
+			e := entries[i]
 			if err := b.turn(ctx, c, e, round+1); err != nil {
 				return fmt.Errorf("%s, round %d: %w", e.Name, round+1, err)
 			}
 		}
 	}
 	return nil
+}
+
+// order is whose turn it is in a round.
+func order(n, round int) []int {
+	var order []int
+	for i := range n {
+		order = append(order, (i+round)%n)
+	}
+	return order
 }
 
 // enter makes the case and its contenders known to the report.

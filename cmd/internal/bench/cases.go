@@ -12,7 +12,6 @@ import (
 // benchCase is one kind of load.
 type benchCase struct {
 	report.Case
-	connections int
 	// size is what a request moves in bytes, where that is what costs.
 	size      int
 	accessLog bool
@@ -39,15 +38,15 @@ func cases(o options) []benchCase {
 		closed("64k", "GET, 64 KiB", wrk{path: middlePath, connections: 64}, middleSize),
 		closed("1m", "GET, 1 MiB", wrk{path: largePath, connections: 16}, largeSize),
 		closed("many", "GET, 1,000 connections", wrk{path: smallPath, connections: 1000}, 0),
-		{Case: report.Case{Key: "rate", Title: "GET at half load"}, connections: 64, drive: drivePace},
-		{Case: report.Case{Key: "websocket", Title: "WebSocket echo"}, connections: 64, echo: true, drive: driveEcho},
+		{Case: report.Case{Key: "rate", Title: "GET at half load"}, drive: drivePace},
+		{Case: report.Case{Key: "websocket", Title: "WebSocket echo"}, echo: true, drive: driveEcho},
 		logged(closed("log", "GET with access log", wrk{path: smallPath, connections: 64}, 0)),
 		{
-			Case: report.Case{Key: "switching", Title: "10 switches a second"}, connections: 64,
+			Case:  report.Case{Key: "switching", Title: "10 switches a second"},
 			drive: driveSwitches, calm: drivePace, calmName: "not switching",
 		},
 		{
-			Case: report.Case{Key: "idle", Title: fmt.Sprintf("%d idle connections", o.idle)}, connections: o.idle,
+			Case:  report.Case{Key: "idle", Title: fmt.Sprintf("%d idle connections", o.idle)},
 			fresh: true, drive: driveIdleness,
 		},
 	}
@@ -64,7 +63,7 @@ func caseKeys() []string {
 // closed is a case of wrk's.
 func closed(key, title string, k wrk, size int) benchCase {
 	return benchCase{
-		Case: report.Case{Key: key, Title: title}, connections: k.connections, size: size,
+		Case: report.Case{Key: key, Title: title}, size: size,
 		drive: func(ctx context.Context, b *bench, in *instance, d time.Duration) (outcome, error) {
 			return k.run(ctx, b.world, in.addr, d)
 		},
@@ -96,9 +95,9 @@ func driveIdleness(ctx context.Context, b *bench, in *instance, _ time.Duration)
 func (c benchCase) setup(w *world) setup {
 	slots := [2]string{w.slot.addr, w.slot.second}
 	if c.echo {
-		slots = [2]string{w.echo.addr, w.echo.addr}
+		slots = [2]string{w.echo.addr, w.echo.second}
 	}
-	return setup{slots: slots, connections: c.connections, accessLog: c.accessLog}
+	return setup{slots: slots, accessLog: c.accessLog}
 }
 
 // entry is one contender in a case.

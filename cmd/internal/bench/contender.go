@@ -24,10 +24,8 @@ type contender struct {
 // setup is what a case asks of a contender.
 type setup struct {
 	// slots are two addresses of the slot; those who know only one take the first.
-	slots [2]string
-	// connections of clients at the most.
-	connections int
-	accessLog   bool
+	slots     [2]string
+	accessLog bool
 }
 
 // instance is a contender that runs.
@@ -48,14 +46,14 @@ func (in *instance) stop() {
 // contenders are all who may take part, the first being the one in the picture.
 func contenders(o options) []contender {
 	list := []contender{
-		{report.Contender{Name: "charactier-proxy", Kind: report.Ours}, nil, startOurs(o.program)},
+		{report.Contender{Name: "charactier-proxy", Kind: report.Ours}, nil, startOurs(o.program, "")},
 		{report.Contender{Name: "nginx", Kind: report.Rival}, nil, startNginx},
 		{report.Contender{Name: "HAProxy", Kind: report.Rival}, nil, startHAProxy},
 		{report.Contender{Name: "httputil", Kind: report.Reference}, []string{"get"}, startHTTPUtil},
 		{report.Contender{Name: "no proxy", Kind: report.Reference}, []string{"get", "1m", "rate", "websocket"}, startNone},
 	}
 	for _, b := range o.builds {
-		list = append(list, contender{report.Contender{Name: b.name, Kind: report.Ours}, nil, startOurs(b.path)})
+		list = append(list, contender{report.Contender{Name: b.name, Kind: report.Ours}, nil, startOurs(b.path, b.more)})
 	}
 	return list
 }

@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 // haproxyConfig is a reverse proxy as production has it. splice-auto lets it
@@ -48,6 +51,10 @@ func startHAProxy(ctx context.Context, w *world, s setup) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
+	connections, err := haproxyConnections()
+	if err != nil {
+		return nil, err
+	}
 	dir, err := w.scratch("haproxy")
 	if err != nil {
 		return nil, err
@@ -55,7 +62,7 @@ func startHAProxy(ctx context.Context, w *world, s setup) (*instance, error) {
 	file := filepath.Join(dir, "haproxy.cfg")
 	if err := fill(file, haproxyConfig, map[string]any{
 		"Threads":     len(w.cores.contender),
-		"Connections": s.connections + 200,
+		"Connections": connections,
 		"AccessLog":   s.accessLog,
 		"Listen":      addrs[0],
 		"Slot":        s.slots[0],
@@ -73,4 +80,22 @@ func startHAProxy(ctx context.Context, w *world, s setup) (*instance, error) {
 		return nil, err
 	}
 	return in, nil
+}
+
+// haproxyConnections is as many as there are descriptors for. HAProxy keeps idle
+// connections to servers only while it uses less than a quarter of what this
+// number implies, so a tight one would have it open a connection for every
+// request.
+func haproxyConnections() (int, error) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, fmt.Errorf("looking for the limit of descriptors: %w", err)
+	}
+	const spare = 1000
+	if limit.Max < 2*spare {
+		return 0, fmt.Errorf("only %d descriptors are allowed", limit.Max)
+	}
+	// Two for each connection, and two for each pipe, of which it wants a quarter
+	// as many.
+	return int(min(limit.Max, 64_000)-spare) * 2 / 5, nil
 }

@@ -10,8 +10,11 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // startHTTPUtil starts [serveHTTPUtil] in front of the slot.
@@ -21,15 +24,15 @@ func startHTTPUtil(ctx context.Context, w *world, s setup) (*instance, error) {
 
 // part starts this program as a server of its own.
 func (w *world) part(ctx context.Context, name string, cpus []int, args ...string) (*instance, error) {
-	addrs, err := freeAddrs(1)
+	addrs, err := freeAddrs(2)
 	if err != nil {
 		return nil, err
 	}
-	c, err := w.spawn(name, cpus, nil, w.self, append([]string{name, "-listen", addrs[0]}, args...)...)
+	c, err := w.spawn(name, cpus, nil, w.self, append([]string{name, "-listen", strings.Join(addrs, ",")}, args...)...)
 	if err != nil {
 		return nil, err
 	}
-	in := &instance{addr: addrs[0], child: c}
+	in := &instance{addr: addrs[0], second: addrs[1], child: c}
 	if err := c.await(ctx, answers("http://"+in.addr+healthPath)); err != nil {
 		in.stop()
 		return nil, err
@@ -41,7 +44,7 @@ func (w *world) part(ctx context.Context, name string, cpus []int, args ...strin
 // Transport.
 func serveHTTPUtil(ctx context.Context, args []string, _ io.Writer) error {
 	flags := flag.NewFlagSet("httputil", flag.ContinueOnError)
-	listen, to := flags.String("listen", "", "address"), flags.String("to", "", "the slot's address")
+	listen, to := flags.String("listen", "", "addresses"), flags.String("to", "", "the slot's address")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -62,19 +65,26 @@ func serveHTTPUtil(ctx context.Context, args []string, _ io.Writer) error {
 	})
 }
 
-// serve serves until ctx ends.
-func serve(ctx context.Context, addr string, h http.Handler) error {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return fmt.Errorf("listening: %w", err)
-	}
+// serve serves at all addresses until ctx ends.
+func serve(ctx context.Context, addrs string, h http.Handler) error {
 	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serving: %w", err)
+	var group errgroup.Group
+	for addr := range strings.SplitSeq(addrs, ",") {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			server.Close()
+			return errors.Join(fmt.Errorf("listening: %w", err), group.Wait())
+		}
+		group.Go(func() error {
+			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("serving: %w", err)
+			}
+			return nil
+		})
 	}
-	return nil
+	return group.Wait()
 }
 
 type buffer [32 << 10]byte

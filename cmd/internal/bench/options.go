@@ -25,8 +25,9 @@ type options struct {
 	builds  []build
 }
 
-// build is another build of ours that takes part.
-type build struct{ name, path string }
+// build is another build of ours that takes part, or the same one with other
+// settings.
+type build struct{ name, path, more string }
 
 func parseOptions(args []string, stderr io.Writer) (options, error) {
 	var o options
@@ -44,7 +45,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	flags.IntVar(&o.idle, "idle", 5000, "connections of the case idle")
 	flags.StringVar(&o.out, "out", "bench-out", "the directory for the results")
 	flags.StringVar(&o.program, "program", "bin/charactier-proxy", "the `FILE` of charactier-proxy")
-	flags.Func("also", "another build of charactier-proxy, as `NAME=FILE`; may be repeated", o.addBuild)
+	flags.Func("also", "another build of charactier-proxy, as `NAME=FILE` or NAME=FILE,YAML with further lines of its configuration; may be repeated", o.addBuild)
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -63,7 +64,8 @@ func (o *options) addBuild(value string) error {
 	if !ok || name == "" || path == "" {
 		return errors.New("must be NAME=FILE")
 	}
-	o.builds = append(o.builds, build{name, path})
+	path, more, _ := strings.Cut(path, ",")
+	o.builds = append(o.builds, build{name, path, more})
 	return nil
 }
 
@@ -73,8 +75,8 @@ func (o *options) check(rest []string) error {
 		return fmt.Errorf("unexpected argument %q", rest[0])
 	case o.rounds < 1 || o.time < 100*time.Millisecond:
 		return errors.New("at least one round of 0.1 seconds is needed")
-	case o.idle < 1 || o.idle > 8000:
-		return errors.New("-idle must be 1 to 8000: each connection takes two descriptors in some contenders")
+	case o.idle < 1 || o.idle > 7000:
+		return errors.New("-idle must be 1 to 7000: so many fit into 20,000 descriptors in every contender")
 	}
 	for _, key := range o.cases {
 		if !slices.Contains(caseKeys(), key) {

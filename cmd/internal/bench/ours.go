@@ -21,11 +21,12 @@ control: {group: ""}
 {{- if .AccessLog}}
 access_log: {enabled: true, path: "{{.AccessLog}}"}
 {{- end}}
+{{.More}}
 `
 
 // startOurs starts a build of charactier-proxy in front of the slot, which is
-// both of its slots.
-func startOurs(program string) func(context.Context, *world, setup) (*instance, error) {
+// both of its slots. More are further lines of its configuration.
+func startOurs(program, more string) func(context.Context, *world, setup) (*instance, error) {
 	return func(ctx context.Context, w *world, s setup) (*instance, error) {
 		addrs, err := freeAddrs(2)
 		if err != nil {
@@ -36,7 +37,7 @@ func startOurs(program string) func(context.Context, *world, setup) (*instance, 
 			return nil, err
 		}
 		file, socket := filepath.Join(dir, "config.yaml"), filepath.Join(dir, "control.sock")
-		values := map[string]string{"Listen": addrs[0], "Admin": addrs[1], "Blue": s.slots[0], "Green": s.slots[1]}
+		values := map[string]string{"Listen": addrs[0], "Admin": addrs[1], "Blue": s.slots[0], "Green": s.slots[1], "More": more}
 		if s.accessLog {
 			values["AccessLog"] = filepath.Join(dir, "access.log")
 		}

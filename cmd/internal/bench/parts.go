@@ -27,7 +27,7 @@ func parts() map[string]part {
 
 func serveEcho(ctx context.Context, args []string, _ io.Writer) error {
 	flags := flag.NewFlagSet("echo", flag.ContinueOnError)
-	listen := flags.String("listen", "", "address")
+	listen := flags.String("listen", "", "addresses")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

@@ -61,14 +61,15 @@ func (u usage) others(load time.Duration) float64 {
 // note takes a turn into the report.
 func (b *bench) note(c benchCase, e *entry, round int, o outcome, u usage) {
 	values := c.values(o, u, e.in.child != nil)
+	fmt.Fprintf(b.progress, "%-9s  round %d of %d  %-20s", c.Key, round, b.opts.rounds, e.Name)
 	for _, m := range b.report.Measures {
 		if value, ok := values[m.Key]; ok {
-			b.report.Samples = append(b.report.Samples,
-				report.Sample{Case: c.Key, Measure: m.Key, Contender: e.Name, Round: round, Value: value})
+			sample := report.Sample{Case: c.Key, Measure: m.Key, Contender: e.Name, Round: round, Value: value}
+			b.report.Samples = append(b.report.Samples, sample)
+			fmt.Fprintf(b.progress, "  %s %s", m.Key, report.Figure(value))
 		}
 	}
-	fmt.Fprintf(b.progress, "%-10s round %d of %d  %-32s %9.0f per second, %d failed\n",
-		c.Key, round, b.opts.rounds, e.Name, values["rps"], o.Failed)
+	fmt.Fprintf(b.progress, "  failed %d\n", o.Failed)
 	if err := o.Err(); err != nil {
 		b.failed = append(b.failed, fmt.Errorf("case %s, %s, round %d: %d failed: %w\n%s", c.Key, e.Name, round, o.Failed, err, e.in.said()))
 	}

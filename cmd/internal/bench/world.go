@@ -68,7 +68,7 @@ func (w *world) find(o options) (err error) {
 		}
 		w.programs[name] = path
 	}
-	for _, build := range append(o.builds, build{"charactier-proxy", o.program}) {
+	for _, build := range append(o.builds, build{name: "charactier-proxy", path: o.program}) {
 		if _, err := os.Stat(build.path); err != nil {
 			missing = append(missing, fmt.Errorf("looking for %s: %w", build.name, err))
 		}

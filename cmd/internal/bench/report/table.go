@@ -75,13 +75,13 @@ func (r *Report) medians(c Case, m Measure) (cells []string, ok bool) {
 			cells = append(cells, "")
 			continue
 		}
-		cells, ok = append(cells, figure(value.Median)), true
+		cells, ok = append(cells, Figure(value.Median)), true
 	}
 	return cells, ok
 }
 
-// figure writes a value with three digits that mean something.
-func figure(v float64) string {
+// Figure writes a value with three digits that mean something.
+func Figure(v float64) string {
 	switch size := math.Abs(v); {
 	case size >= 100:
 		return strconv.FormatFloat(v, 'f', 0, 64)
