@@ -59,9 +59,9 @@ func (w *world) spawn(name string, cpus []int, env []string, path string, args .
 func (w *world) command(ctx context.Context, cpus []int, path string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, w.programs["taskset"], append([]string{"--cpu-list", list(cpus), path}, args...)...)
 	cmd.Dir = w.dir
-	// A group of its own keeps a terminal's Ctrl-C from it: it is ended in order;
-	// and should we be killed, it is too.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	// A group of its own keeps a terminal's Ctrl-C from it: it is ended in order.
+	// Should we be killed, it is told to end, and can take its workers along.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	return cmd
 }
 

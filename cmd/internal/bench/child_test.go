@@ -47,7 +47,7 @@ func (c *child) says(word string) func(context.Context) error {
 }
 
 func TestAChildIsEndedWithItsOwnChildren(t *testing.T) {
-	c := shell(t, `trap 'kill $!; exit' TERM; sleep 1000 & echo ready; wait`)
+	c := shell(t, `trap 'kill $!; wait $!; exit' TERM; sleep 1000 & echo ready; wait`)
 	if err := c.await(t.Context(), c.says("ready")); err != nil {
 		t.Fatal(err)
 	}

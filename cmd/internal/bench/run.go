@@ -18,6 +18,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return 2
+	case err != nil && ctx.Err() != nil:
+		fmt.Fprintln(stderr, "bench: interrupted; what it had started has ended")
+		return 130
 	case err != nil:
 		fmt.Fprintln(stderr, "bench:", err)
 		return 1

@@ -17,7 +17,8 @@ const (
 	most         = 2.0
 )
 
-// The palette reads on white and on black; text follows the reader's scheme.
+// Paper and ink follow the reader's scheme, both or neither, and the colours read
+// on either.
 const style = `<style>
 text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 .small { font-size: 11px }
@@ -25,8 +26,9 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 .line { stroke: #1f2328 }
 .grid { stroke: #8b949e; stroke-opacity: .35 }
 .spread { stroke: #6e7781; stroke-width: 2 }
+.paper { fill: #ffffff }
 .a { fill: #2f81f7 } .b { fill: #d29922 } .c { fill: #8957e5 }
-@media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .line { stroke: #e6edf3 } .spread { stroke: #afb8c1 } }
+@media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .line { stroke: #e6edf3 } .spread { stroke: #afb8c1 } .paper { fill: #0d1117 } }
 </style>
 `
 
@@ -154,6 +156,7 @@ func (p *picture) finish() []byte {
 	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%.0f" viewBox="0 0 %d %.0f">`+"\n",
 		pictureWidth, p.y+24, pictureWidth, p.y+24)
 	out.WriteString(style)
+	out.WriteString(`<rect class="paper" width="100%" height="100%" rx="6"/>` + "\n")
 	out.Write(p.body.Bytes())
 	out.WriteString("</svg>\n")
 	return out.Bytes()
