@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"time"
 
 	"charactier-proxy/cmd/internal/bench/drive"
@@ -59,6 +60,9 @@ func drivePaced(ctx context.Context, args []string, stdout io.Writer) error {
 	if err := f.Parse(args); err != nil {
 		return err
 	}
+	// The thread that keeps the pace sleeps in the kernel, and each time keeps one
+	// of the runtime's processors from the connections for a while.
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 3)
 	result, err := drive.Paced{Addr: *f.addr, Path: *f.path, Connections: *f.connections, Rate: *rate, Time: *f.time}.Run(ctx)
 	return tell(stdout, result, err)
 }
