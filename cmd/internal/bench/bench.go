@@ -133,7 +133,7 @@ func (b *bench) start(ctx context.Context, c benchCase, e *entry) (err error) {
 	if c.echo {
 		return nil
 	}
-	return inspect(ctx, e.in)
+	return errors.Join(inspect(ctx, e.in), inspectSizes(ctx, e.in))
 }
 
 func (b *bench) stop(e *entry) {

@@ -88,6 +88,20 @@ func inspect(ctx context.Context, in *instance) error {
 	return nil
 }
 
+// inspectSizes checks that answers arrive whole, which wrk does not look at.
+func inspectSizes(ctx context.Context, in *instance) error {
+	for path, size := range map[string]int{smallPath: smallSize, middlePath: middleSize, largePath: largeSize} {
+		body, err := get(ctx, "http://"+in.addr+path)
+		if err != nil {
+			return err
+		}
+		if len(body) != size {
+			return fmt.Errorf("%s has %d bytes, not %d", path, len(body), size)
+		}
+	}
+	return nil
+}
+
 // get returns a good answer's body.
 func get(ctx context.Context, url string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)

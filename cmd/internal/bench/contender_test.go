@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"charactier-proxy/cmd/internal/config"
@@ -21,7 +23,7 @@ func TestNginxDoesWhatIsAskedOfIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	slot, err := w.nginx(t.Context(), "slot", slotConfig, nginxValues{Workers: 1, Root: root, Small: "small"}, w.cores.rest)
+	slot, err := w.nginx(t.Context(), "slot", slotConfig, nginxValues{Workers: 1, Root: root, Small: strings.Repeat("x", smallSize)}, w.cores.rest)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,10 +36,14 @@ func TestNginxDoesWhatIsAskedOfIt(t *testing.T) {
 	if err := inspect(t.Context(), in); err != nil {
 		t.Error(err)
 	}
-	for path, size := range map[string]int{smallPath: len("small"), middlePath: middleSize, largePath: largeSize} {
-		if body, err := get(t.Context(), "http://"+in.addr+path); err != nil || len(body) != size {
-			t.Errorf("%s: %d bytes, %v, want %d", path, len(body), err, size)
-		}
+	if err := inspectSizes(t.Context(), in); err != nil {
+		t.Error(err)
+	}
+	if err := os.Truncate(filepath.Join(root, largePath), largeSize-1); err != nil {
+		t.Fatal(err)
+	}
+	if err := inspectSizes(t.Context(), slot); err == nil {
+		t.Error("an answer is a byte short, and that was not noticed")
 	}
 }
 
