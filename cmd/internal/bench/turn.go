@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"time"
 
@@ -78,9 +79,7 @@ func (b *bench) note(c benchCase, e *entry, round int, o outcome, u usage) {
 // values are the measures of a turn.
 func (c benchCase) values(o outcome, u usage, hasCPU bool) map[string]float64 {
 	values := map[string]float64{"others": u.others(o.load)}
-	for key, value := range o.more {
-		values[key] = value
-	}
+	maps.Copy(values, o.more)
 	if c.fresh { // the memory is what counts
 		return values
 	}
