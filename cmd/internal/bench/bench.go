@@ -63,7 +63,20 @@ func (b *bench) runAll(ctx context.Context) error {
 			b.report.Facts = append(b.report.Facts, fmt.Sprintf("half load: %.0f requests per second, half of what the slowest but the references reached", b.rate))
 		}
 	}
+	b.warn()
 	return nil
+}
+
+// quiet is how many processors may be busy with something else before the
+// figures are doubted.
+const quiet = 0.1
+
+// warn tells a reader when the machine was not the bench's alone.
+func (b *bench) warn() {
+	if others := b.report.Everywhere("others"); others.Median > quiet {
+		b.report.Facts = append(b.report.Facts, fmt.Sprintf("NOISY: other programs kept %.2f processors busy (%.2f to %.2f); "+
+			"of such a run only CPU and memory tell something", others.Median, others.Min, others.Max))
+	}
 }
 
 func (c benchCase) paced() bool { return c.Key == "rate" || c.Key == "switching" }

@@ -60,6 +60,19 @@ func TestAFailedRequestFailsTheRunButNotBeforeItsEnd(t *testing.T) {
 	}
 }
 
+func TestABusyMachineIsToldOf(t *testing.T) {
+	for others, want := range map[float64]string{0.02: "", 0.5: "NOISY: other programs kept 0.50 processors busy (0.00 to 0.50)"} {
+		b := newTestBench()
+		for i, value := range []float64{0, others, others} {
+			b.report.Samples = append(b.report.Samples, report.Sample{Measure: "others", Round: i, Value: value})
+		}
+		b.warn()
+		if got := strings.Join(b.report.Facts, "\n"); !strings.HasPrefix(got, want) || want == "" && got != "" {
+			t.Errorf("with %v busy: %q, want %q", others, got, want)
+		}
+	}
+}
+
 func TestThePacedCasesRunAtHalfOfTheSlowest(t *testing.T) {
 	b := newTestBench()
 	for name, rps := range map[string]float64{"ours": 31001, "nginx": 20001, "plain": 9000} {

@@ -85,6 +85,17 @@ func (r *Report) Value(c, measure, contender string) Spread {
 	return spreadOf(slices.Collect(maps.Values(r.rounds(c, measure, contender))))
 }
 
+// Everywhere sums up a measure over all cases, contenders and rounds.
+func (r *Report) Everywhere(measure string) Spread {
+	var values []float64
+	for _, s := range r.Samples {
+		if s.Measure == measure {
+			values = append(values, s.Value)
+		}
+	}
+	return spreadOf(values)
+}
+
 // Ratio sums up ours divided by the other's of the same round. Rounds in which
 // either is missing or the other's is zero do not count.
 func (r *Report) Ratio(c, measure, ours, against string) Spread {
