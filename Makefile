@@ -10,7 +10,7 @@ LINT        := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 PREFIX  ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all build test deps vet unit soak fuzz lint demo install uninstall clean
+.PHONY: all build test deps vet unit soak fuzz lint demo bench bench-deps install uninstall clean
 
 all: build
 
@@ -61,6 +61,21 @@ lint:
 demo: build
 	bin/charactier-proxyctl demo
 
+# bench compares us with nginx and HAProxy, side by side on this machine, in
+# about twenty minutes (QUICK=1: in two), and leaves table, CSV and picture in
+# OUT. BENCH takes more flags: make bench BENCH='-cases get,1m -cores 0'
+ROUNDS  ?= 5
+SECONDS ?= 5
+OUT     ?= bench-out
+bench: build bench-deps
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/internal/bench
+	bin/bench -rounds $(ROUNDS) -seconds $(SECONDS) $(if $(QUICK),-quick) -out $(OUT) $(BENCH)
+
+# bench-deps installs what bench compares us with; without root it only says
+# what is missing. The tests do not need it.
+bench-deps:
+	./.ci/bench-deps
+
 # What install copies of systemd/units, by where it goes. The units of the slots
 # are examples: they go where they are found, and to nobody's /etc.
 UNITS    := charactier-proxy.service charactier-proxy.socket charactier-proxy-control.socket \
@@ -92,4 +107,4 @@ uninstall:
 	rm -rf $(DESTDIR)$(SHARE)
 
 clean:
-	rm -rf bin
+	rm -rf bin bench-out

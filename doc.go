@@ -3,7 +3,7 @@
 //
 //	cmd/charactier-proxy       wires and runs the daemon
 //	cmd/charactier-proxyctl    the operator's command, one file per verb
-//	cmd/internal               config file, doctor, logs, nginx, load generator, test worlds
+//	cmd/internal               config file, doctor, logs, nginx, load generator, benchmark, test worlds
 //	switcher/control           the API over the unix socket
 //	switcher/deploy            the pipeline: steps forward and back, journal, releases
 //	switcher/bake              is the new slot as good as the old one was

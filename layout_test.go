@@ -44,6 +44,9 @@ var floors = []struct {
 	{"cmd/internal/doctor", []string{"switcher", "switcher/control", "switcher/deploy/release", "health", "cmd/internal/config", "cmd/internal/nginx", "cmd/internal/reconcile"}, []string{"golang.org/x/sys"}},
 	{"cmd/internal/logs", []string{"switcher"}, []string{"golang.org/x/sync"}},
 	{"cmd/internal/reconcile", []string{"switcher", "systemd"}, nil},
+	{"cmd/internal/bench/report", nil, nil},
+	{"cmd/internal/bench/drive", nil, []string{"golang.org/x/sys"}},
+	{"cmd/internal/bench", []string{"cmd/internal/bench/...", "switcher/control"}, []string{"golang.org/x/sync", "golang.org/x/sys"}},
 	{"cmd/internal/e2e", []string{"cmd/internal/...", "switcher", "switcher/control", "systemd"}, nil},
 	{
 		"cmd/charactier-proxy",
@@ -58,7 +61,7 @@ var floors = []struct {
 }
 
 // topLevel is every folder the repository may have at its root.
-var topLevel = []string{".ci", ".git", "bin", "cmd", "docs", "health", "proxy", "switcher", "systemd", "testdata"}
+var topLevel = []string{".ci", ".git", "bench-out", "bin", "cmd", "docs", "health", "proxy", "switcher", "systemd", "testdata"}
 
 type goPackage struct {
 	ImportPath, Name, Doc string
