@@ -30,8 +30,10 @@ var errHeadTooLarge = fmt.Errorf("the head is longer than %d bytes", maxHead)
 // pool.
 type slotConn struct {
 	net.Conn
-	br  *bufio.Reader // reads through slotConn.Read
-	raw syscall.RawConn
+	br      *bufio.Reader // reads through slotConn.Read
+	raw     syscall.RawConn
+	look    func(fd uintptr) // lookAt, bound once so that it costs no allocation
+	isQuiet bool             // what it saw
 
 	reused bool
 	expiry time.Time // idle no longer than this
@@ -72,7 +74,7 @@ func newSlotConn(nc net.Conn) (*slotConn, error) {
 		return nil, err
 	}
 	c := &slotConn{Conn: nc, raw: raw}
-	c.br = bufio.NewReader(c)
+	c.br, c.look = bufio.NewReader(c), c.lookAt
 	return c, nil
 }
 
@@ -112,13 +114,15 @@ func (c *slotConn) quiet() bool {
 	if c.br.Buffered() > 0 {
 		return false
 	}
-	quiet := false
-	err := c.raw.Control(func(fd uintptr) {
-		fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		n, err := unix.Poll(fds[:], 0)
-		quiet = n == 0 && err == nil
-	})
-	return err == nil && quiet
+	c.isQuiet = false
+	return c.raw.Control(c.look) == nil && c.isQuiet
+}
+
+// lookAt looks at the socket for quiet.
+func (c *slotConn) lookAt(fd uintptr) {
+	fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds[:], 0)
+	c.isQuiet = n == 0 && err == nil
 }
 
 // Read is what the buffered reader reads through. It bounds heads in size and
