@@ -192,7 +192,7 @@ func trafficServiceKeys() []row[Service] {
 		{key{"max_body", "0", between(Bytes(0), maxBytes), live,
 			"The largest request body; a larger one is answered 413. 0: no limit."},
 			func(s *Service) any { return &s.MaxBody }},
-		{key{"max_idle_slot_connections", "256", between(1, 65536), live,
+		{key{"max_idle_slot_connections", "1024", between(1, 65536), live,
 			"How many idle connections are kept to a slot."},
 			func(s *Service) any { return &s.MaxIdleSlotConnections }},
 	}
