@@ -88,3 +88,31 @@ func inHistory(text string, limit int) string {
 	}
 	return strings.ToValidUTF8(text[:limit-len(cut)], "") + cut
 }
+
+// lettingGo bounds the wait for the daemon to see that we have gone.
+const lettingGo = 2 * time.Second
+
+// Close lets go and waits until the daemon has seen it: whoever types the next
+// command once this one has ended must not be told that it still runs.
+func (l deployLease) Close() {
+	l.Reservation.Close()
+	awaitUnreserved(l.client, l.Reservation.ID)
+}
+
+func awaitUnreserved(client *control.Client, id string) {
+	ctx, cancel := context.WithTimeout(context.Background(), lettingGo)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		status, err := client.Status(ctx)
+		if err != nil || status.Reservation == nil || status.Reservation.ID != id {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -23,7 +23,7 @@ import (
 // users order, read event streams and keep WebSockets open.
 
 // hasty gives a slot up soon.
-var hasty = settings{backend: strings.Replace(quick, "tries: 30, interval: 2s", "tries: 10, interval: 100ms", 1)}
+var hasty = settings{backend: strings.Replace(quick, "tries: 30, interval: 2s", "tries: 40, interval: 100ms", 1)}
 
 // deployed is a deploy that is expected to be done.
 func (p *production) deployed(name, revision string, more ...string) *command {
