@@ -48,6 +48,26 @@ func (s *serving) rest(pause time.Duration) {
 	}
 }
 
+// openParking makes the place for idle connections of the fast lane.
+func (s *serving) openParking() (err error) {
+	if s.opts.Lane == nil {
+		return nil
+	}
+	s.parking, err = newParking(func(c *clientConn) {
+		s.lanes.Go(func() { resumeLane(s, c) })
+	})
+	if err == nil {
+		s.lanes.Go(s.parking.run)
+	}
+	return err
+}
+
+func (s *serving) closeParking() {
+	if s.parking != nil {
+		s.parking.end()
+	}
+}
+
 // handOver gives a connection to the standard lane, for good.
 func (s *serving) handOver(c *clientConn) {
 	select {

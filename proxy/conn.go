@@ -33,6 +33,7 @@ type clientConn struct {
 	// given is what the fast lane has read and left to net/http; guarded by mu.
 	given    []byte
 	hasGiven atomic.Bool
+	parked   int32 // the descriptor under which it was parked last; guarded by the parking's mutex
 
 	mu            sync.Mutex
 	readDeadline  time.Time     // what the owner asked for

@@ -77,6 +77,7 @@ const (
 	turnNext     turn = iota // another request may come
 	turnEnd                  // it is closed
 	turnHandOver             // the standard lane has it from here on
+	turnPark                 // it is idle
 )
 
 // serveLane answers a connection's requests until it ends or the standard lane
@@ -87,14 +88,41 @@ func serveLane(s *serving, c *clientConn) {
 		return
 	}
 	l := &laneConn{server: s, conn: c, fresh: true, idle: time.Now()}
+	l.run()
+}
+
+// resumeLane goes on with a connection that was parked.
+func resumeLane(s *serving, c *clientConn) {
+	l := &laneConn{server: s, conn: c, idle: time.Now(), readBound: farPast}
+	l.run()
+}
+
+// farPast is a read deadline that is over.
+var farPast = time.Unix(1, 0)
+
+func (l *laneConn) run() {
 	l.poll = l.tryRead
-	if l.serve() == turnHandOver {
+	switch l.serve() {
+	case turnHandOver:
 		l.giveBack()
-		s.handOver(c)
-		return
+		l.server.handOver(l.conn)
+	case turnPark:
+		l.park()
+	case turnEnd, turnNext:
+		l.release()
+		l.conn.Close() //nolint:errcheck // there is nobody left to tell
 	}
-	l.release()
-	c.Close() //nolint:errcheck // there is nobody left to tell
+}
+
+// park leaves an idle connection to the parking, until its time is over.
+func (l *laneConn) park() {
+	var until time.Time
+	if idle := l.server.opts.IdleTimeout; idle > 0 {
+		until = l.idle.Add(idle)
+	}
+	if !until.IsZero() && !time.Now().Before(until) || l.server.parking.park(l.conn, until) != nil {
+		l.conn.Close() //nolint:errcheck // it was idle
+	}
 }
 
 func (l *laneConn) serve() turn {
@@ -125,7 +153,12 @@ func (l *laneConn) await() turn {
 				return turnNext
 			}
 		}
-		if err := l.read(); err != nil {
+		err := l.read()
+		switch {
+		case err == nil:
+		case l.have == 0 && !l.fresh && isTimeout(err):
+			return turnPark
+		default:
 			return turnEnd
 		}
 		if l.conn.phase.Load() != int32(phaseHead) {
@@ -192,9 +225,8 @@ func (l *laneConn) giveBack() {
 }
 
 // boundHead sets how long the next read may take: to the first byte of a request
-// as long as an idle connection may live; from there on, and on a connection that
-// brought no request yet, as long as a head may take. The former is set a little
-// late and not each time, to be cheap.
+// until it is parked; from there on, and on a connection that brought no request
+// yet, as long as a head may take. The former is not set each time, to be cheap.
 func (l *laneConn) boundHead() {
 	o := l.server.opts
 	switch {
@@ -202,10 +234,14 @@ func (l *laneConn) boundHead() {
 	case l.have > 0, l.fresh:
 		l.heading = true
 		l.boundRead(time.Now(), o.ReadHeaderTimeout)
-	case o.IdleTimeout <= 0:
-		l.boundRead(l.idle, 0)
-	case l.heading || l.readBound.Before(l.idle.Add(o.IdleTimeout)):
-		l.boundRead(l.idle, o.IdleTimeout+o.IdleTimeout/8)
+	default:
+		span := parkAfter
+		if o.IdleTimeout > 0 {
+			span = min(span, o.IdleTimeout)
+		}
+		if until := l.readBound.Sub(l.idle); until < span/2 || until > span {
+			l.boundRead(l.idle, span)
+		}
 	}
 }
 

@@ -11,10 +11,16 @@ import (
 )
 
 // laneExchange is one request in the fast lane and its answer. It is part of a
-// [laneWork] and used again; what points elsewhere is let go by end.
+// [laneWork] and used again.
 type laneExchange struct {
-	req  http1.Request
-	head int // the length of its head in work.in
+	req http1.Request // both keep their room for fields
+	res http1.Answer
+	laneState
+}
+
+// laneState is what an exchange begins without.
+type laneState struct {
+	head int // the length of the request's head in work.in
 
 	lane     *Lane
 	claim    claim
@@ -31,7 +37,6 @@ type laneExchange struct {
 	slot     *slotConn
 	repeated bool
 	buf      []byte // what comes from the slot
-	res      http1.Answer
 	chunks   http1.Chunks
 	infos    int
 	extra    bool // the slot sent more than its answer
@@ -155,10 +160,9 @@ func (l *laneConn) finish(now time.Time) {
 }
 
 func (x *laneExchange) reset() {
-	req, res := x.req, x.res
-	req.Reset()
-	res.Reset()
-	*x = laneExchange{req: req, res: res} // which keep their room for fields
+	x.req.Reset()
+	x.res.Reset()
+	x.laneState = laneState{}
 }
 
 // converse sends the request and passes the answer on. It sends it a second time

@@ -110,6 +110,10 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	standard.Go(func() { hs.Serve(run.standard) }) //nolint:errcheck // it ends when it is dismissed
 	defer standard.Wait()
 	defer run.lanes.Wait()
+	if err := run.openParking(); err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	defer run.closeParking()
 	accepted := make(chan error, 1)
 	go func() { accepted <- run.acceptAll() }()
 	select {
@@ -198,6 +202,7 @@ type serving struct {
 	http2    *http.Server   // see newHTTP2
 	standard *handedOver    // what the standard lane serves
 	lanes    sync.WaitGroup // the goroutines of the fast lane
+	parking  *parking       // its idle connections; nil where there is none
 	room     chan struct{}  // holds one for each open connection; nil means no bound
 	warned   bool           // of failing accepts; belongs to accept
 
@@ -322,6 +327,9 @@ func (s *serving) forget(c *clientConn) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
+	if s.parking != nil {
+		s.parking.forget(c)
+	}
 	s.announce()
 	s.leaveRoom()
 }
