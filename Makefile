@@ -23,7 +23,7 @@ build:
 # inputs: one counted in seconds now and then ends as a failure of its own
 # ("context deadline exceeded").
 test: deps vet unit
-	$(MAKE) --no-print-directory fuzz FUZZTIME=5000x
+	$(MAKE) --no-print-directory fuzz FUZZTIME=1000x
 
 # deps installs what the tests need and this machine lacks; without root it
 # only says what is missing.
@@ -35,9 +35,11 @@ vet:
 	$(GO) run $(STATICCHECK) ./...
 
 # unit runs every test, the end-to-end ones included, and prints the skipped
-# ones at the end.
+# ones at the end. Those of the data path run once more, through the standard
+# lane, and without the race detector, under which pools allocate.
 unit:
 	$(GO) run $(GOTESTSUM) --format pkgname-and-test-fails -- -race -timeout 15m ./...
+	$(GO) run $(GOTESTSUM) --format pkgname-and-test-fails -- -timeout 5m ./proxy -lane standard
 
 # soak runs the long forms of the end-to-end tests: a thousand switches under a
 # million requests, ten thousand switches for leaks, two hundred kills.

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"flag"
 	"io"
@@ -41,6 +42,8 @@ type frontOptions struct {
 	settings Settings
 	server   ServerOptions
 	listener net.Listener
+	park     time.Duration // 0 means the usual
+	lane     string        // empty means that of the flag
 }
 
 // loopback trusts nginx on the same host, as the shipped configuration does.
@@ -73,7 +76,7 @@ func startFront(t testing.TB, slot string, change ...func(*frontOptions)) *front
 	f := &front{t: t, proxy: p, log: access, loud: loud}
 	o.server.Logger = zap.New(loudCore)
 	o.server.Handler = p.Handler(o.service.Name)
-	if *laneFlag == laneFast {
+	if cmp.Or(o.lane, *laneFlag) == laneFast {
 		lane := p.Lane(o.service.Name, nil)
 		o.server.Lane = func() *Lane { return lane }
 	}
@@ -94,6 +97,7 @@ func (f *front) serve(o frontOptions) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	f.server = NewServer(o.server)
+	f.server.park = cmp.Or(o.park, f.server.park)
 	f.server.onConn = func(c *clientConn) { f.conns.Store(c, true) }
 	go func() { done <- f.server.Serve(ctx, o.listener) }()
 	f.stop = sync.OnceValue(func() error {

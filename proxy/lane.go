@@ -70,6 +70,10 @@ type laneWork struct {
 
 var laneWorks = sync.Pool{New: func() any { return new(laneWork) }}
 
+// nextHead is how much of a further request must have come for net/http to take it
+// for one.
+const nextHead = 4
+
 // turn is what becomes of a connection next.
 type turn int
 
@@ -141,7 +145,7 @@ func (l *laneConn) serve() turn {
 func (l *laneConn) await() turn {
 	most := l.server.opts.MaxHeaderBytes
 	for {
-		if l.have > 0 {
+		if l.begun() {
 			n, err := l.work.req.Parse(l.work.in[:l.have])
 			switch {
 			case err != nil:
@@ -158,6 +162,8 @@ func (l *laneConn) await() turn {
 		case err == nil:
 		case l.have == 0 && !l.fresh && isTimeout(err):
 			return turnPark
+		case err == io.EOF && l.begun():
+			return turnHandOver // which tells whoever sent half a head
 		default:
 			return turnEnd
 		}
@@ -166,6 +172,9 @@ func (l *laneConn) await() turn {
 		}
 	}
 }
+
+// begun reports whether a request has begun to arrive.
+func (l *laneConn) begun() bool { return l.have >= nextHead || l.have > 0 && l.fresh }
 
 // read reads once. While it waits for a request it needs no buffer.
 func (l *laneConn) read() error {
@@ -235,7 +244,7 @@ func (l *laneConn) boundHead() {
 		l.heading = true
 		l.boundRead(time.Now(), o.ReadHeaderTimeout)
 	default:
-		span := parkAfter
+		span := l.server.park
 		if o.IdleTimeout > 0 {
 			span = min(span, o.IdleTimeout)
 		}

@@ -1,6 +1,14 @@
 package proxy
 
 import (
+	"io"
+	"net/http"
+	"runtime"
+	"strings"
+	"time"
+
+	"charactier-proxy/proxy/http1"
+
 	"bytes"
 	"net"
 	"sync"
@@ -70,4 +78,149 @@ func BenchmarkLane(b *testing.B) {
 			}
 		}
 	})
+}
+
+func TestTheFastLaneAllocatesNothing(t *testing.T) {
+	f := startFront(t, plainSlot(t, benchAnswer), func(o *frontOptions) {
+		o.settings.AccessLog, o.settings.TrustedPeers, o.lane = nil, loopback(), laneFast
+	})
+	c := f.dial()
+	in, request := make([]byte, 4<<10), []byte(benchRequest)
+	n := testing.AllocsPerRun(1000, func() {
+		c.Write(request) //nolint:errcheck // the read tells
+		if _, err := c.Read(in); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if n > poolMisses {
+		t.Errorf("%v allocations for each request", n)
+	}
+}
+
+// Of every connection the first request that is not plain decides, and what
+// follows on it takes the same lane.
+func TestWhatIsNotPlainTakesTheStandardLane(t *testing.T) {
+	const plain = "GET /a?b=c HTTP/1.1\r\nHost: a\r\n\r\n"
+	for name, tt := range map[string]struct {
+		request string
+		lane    string
+		answers int
+	}{
+		"plain":                 {plain, laneFast, 1},
+		"with a small body":     {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", laneFast, 1},
+		"HEAD":                  {"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", laneFast, 1},
+		"two at once":           {plain + plain, laneFast, 2},
+		"in chunks":             {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", laneStandard, 1},
+		"with a large body":     {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\n" + strings.Repeat("x", 20000), laneStandard, 1},
+		"with a large head":     {"GET / HTTP/1.1\r\nHost: a\r\nX-A: " + strings.Repeat("x", laneIn) + "\r\n\r\n", laneStandard, 1},
+		"of HTTP/1.0":           {"GET / HTTP/1.0\r\nHost: a\r\n\r\n", laneStandard, 1},
+		"absolute":              {"GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", laneStandard, 1},
+		"expecting":             {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\na", laneStandard, 1},
+		"after another's empty": {"\r\n" + plain, laneStandard, 1},
+		"an odd one":            {"GET / HTTP/1.1\r\nHost: a\r\nX_A: b\r\n\r\n" + plain, laneStandard, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			slot := startHandler(t, func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) }) //nolint:errcheck // the test sees the answer
+			f := startFront(t, slot, func(o *frontOptions) { o.lane = laneFast })
+			c := f.dial()
+			c.say(tt.request)
+			method, _, _ := strings.Cut(tt.request, " ")
+			for n := range tt.answers {
+				if res, _ := c.whole(method); res.StatusCode != 200 && res.StatusCode != 100 {
+					t.Errorf("%s", res.Status)
+				}
+				if e := f.entry(n + 1); e["lane"] != tt.lane {
+					t.Errorf("request %d took the lane %v, want %s", n+1, e["lane"], tt.lane)
+				}
+			}
+		})
+	}
+}
+
+func TestTheFastLaneGoesBackToPlainAfterNothing(t *testing.T) {
+	f := startFront(t, plainSlot(t, benchAnswer), func(o *frontOptions) { o.lane = laneFast })
+	c := f.dial()
+	c.say("GET / HTTP/1.1\r\nHost: a\r\nX-A: b")
+	f.await("the first bytes to be read", func() bool { return unsent(t, c.Conn) == 0 })
+	c.say("c\r\n\r\n")
+	if res, _ := c.whole("GET"); res.StatusCode != 200 {
+		t.Error(res.Status)
+	}
+	if e := f.entry(1); e["lane"] != laneFast {
+		t.Errorf("a head in two pieces took the lane %v", e["lane"])
+	}
+}
+
+func TestBothLanesKnowTheSameClaims(t *testing.T) {
+	names := []string{"X-Forwarded-Anything", "X-Original-Url", "Accept", "X-Forwarder", "X-Originals", "Host", "Cookie"}
+	for name := range claimedFields {
+		names = append(names, name)
+	}
+	for _, name := range append(names, forwardedForField, forwardedHostField, forwardedProtoField) {
+		var r http1.Request
+		head := "GET / HTTP/1.1\r\nHost: a\r\n" + strings.ToLower(name) + ": b\r\n\r\n"
+		if name == "Host" {
+			head = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+		}
+		if n, err := r.Parse([]byte(head)); n == 0 || err != nil {
+			t.Fatalf("%s: %d, %v", name, n, err)
+		}
+		if got := r.Seen()&claimedByPeers != 0; got != claims(name) {
+			t.Errorf("%s: a claim to the fast lane: %v, to the standard lane: %v", name, got, claims(name))
+		}
+	}
+}
+
+func TestAnIdleConnectionNeedsNoGoroutine(t *testing.T) {
+	f := startFront(t, plainSlot(t, benchAnswer), func(o *frontOptions) { o.lane, o.park = laneFast, time.Millisecond })
+	const conns = 100
+	clients := make([]*rawClient, conns)
+	ask := func() {
+		for _, c := range clients {
+			c.say(benchRequest)
+			if res, _ := c.whole("GET"); res.StatusCode != 200 {
+				t.Fatal(res.Status)
+			}
+		}
+	}
+	for i := range clients {
+		clients[i] = f.dial()
+	}
+	for range 3 { // and back from there
+		ask()
+		f.await("all connections to be parked", func() bool {
+			return !strings.Contains(stacks(), ".serveLane") && !strings.Contains(stacks(), ".resumeLane")
+		})
+	}
+	ask()
+}
+
+// stacks are those of all goroutines.
+func stacks() string {
+	b := make([]byte, 4<<20)
+	return string(b[:runtime.Stack(b, true)])
+}
+
+func TestAParkedConnectionIsClosedWhenItsTimeIsOver(t *testing.T) {
+	f := startFront(t, plainSlot(t, benchAnswer), func(o *frontOptions) {
+		o.lane, o.park, o.server.IdleTimeout = laneFast, time.Millisecond, 50*time.Millisecond
+	})
+	for range 3 {
+		c := f.dial()
+		c.say(benchRequest)
+		c.whole("GET")
+		c.ended()
+	}
+}
+
+func TestAParkedConnectionIsClosedWhenTheServerStops(t *testing.T) {
+	f := startFront(t, plainSlot(t, benchAnswer), func(o *frontOptions) { o.lane, o.park = laneFast, time.Millisecond })
+	c := f.dial()
+	c.say(benchRequest)
+	c.whole("GET")
+	f.await("it to be parked", func() bool { return !strings.Contains(stacks(), ".serveLane") })
+	if err := f.stop(); err != nil {
+		t.Error(err)
+	}
+	c.ended()
 }

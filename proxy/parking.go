@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -30,7 +31,18 @@ type parking struct {
 	serial int32
 	places map[int32]place // by descriptor
 	queue  []expiry        // the first to expire first
+	grown  int             // connections that were parked since the last tidying
+	tidier *time.Timer     // runs tidy; nil while there is not much to gain
 }
+
+const (
+	// tidyFrom is the number of connections whose goroutines are worth a collection
+	// of garbage when they have ended: the runtime gives memory back to the system
+	// only after one, and where all is idle there is none for minutes.
+	tidyFrom = 1000
+	// tidyPause is the least time from the first of them to that, and between two.
+	tidyPause = time.Second
+)
 
 // place is where a connection waits. The serial tells it from those that had the
 // same descriptor before.
@@ -83,9 +95,25 @@ func (p *parking) park(c *clientConn, until time.Time) error {
 			c.parked = e.Fd
 			p.places[e.Fd] = place{c, serial}
 			p.expect(expiry{until, e.Fd, serial})
+			p.growTidier()
 		}
 	})
 	return errors.Join(err, failed)
+}
+
+// growTidier counts a goroutine that ends. p.mu is held.
+func (p *parking) growTidier() {
+	if p.grown++; p.grown >= tidyFrom && p.tidier == nil {
+		p.tidier = time.AfterFunc(tidyPause, p.tidy)
+	}
+}
+
+// tidy gives the memory of goroutines that ended back to the system.
+func (p *parking) tidy() {
+	p.mu.Lock()
+	p.grown, p.tidier = 0, nil
+	p.mu.Unlock()
+	debug.FreeOSMemory()
 }
 
 // expect notes when a place expires. p.mu is held.
@@ -181,5 +209,8 @@ func (p *parking) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ended = true
+	if p.tidier != nil {
+		p.tidier.Stop()
+	}
 	p.file.Close() //nolint:errcheck // nothing was written to it
 }

@@ -64,6 +64,7 @@ type Server struct {
 	opts   ServerOptions
 	paused atomic.Int64      // Serve calls that wait for a connection to end before they accept
 	onConn func(*clientConn) // told of every connection; nil outside of tests
+	park   time.Duration     // how long a connection may be idle with a goroutine of its own
 }
 
 // NewServer returns a server that listens to nothing yet.
@@ -74,7 +75,7 @@ func NewServer(o ServerOptions) *Server {
 	if o.MaxStreams == 0 {
 		o.MaxStreams = 250
 	}
-	return &Server{opts: o}
+	return &Server{opts: o, park: parkAfter}
 }
 
 // Saturated reports whether every place on a listener is taken, so that it
@@ -199,6 +200,7 @@ type serving struct {
 	opts     *ServerOptions
 	paused   *atomic.Int64 // the Server's
 	onConn   func(*clientConn)
+	park     time.Duration
 	http2    *http.Server   // see newHTTP2
 	standard *handedOver    // what the standard lane serves
 	lanes    sync.WaitGroup // the goroutines of the fast lane
@@ -219,7 +221,7 @@ type serving struct {
 func newServing(server *Server, ln net.Listener) *serving {
 	o := &server.opts
 	s := &serving{
-		listener: ln, opts: o, paused: &server.paused, onConn: server.onConn, http2: newHTTP2(o.IdleTimeout),
+		listener: ln, opts: o, paused: &server.paused, onConn: server.onConn, park: server.park, http2: newHTTP2(o.IdleTimeout),
 		standard: newHandedOver(ln), stopping: make(chan struct{}),
 		conns: map[*clientConn]struct{}{}, changed: make(chan struct{}),
 	}
