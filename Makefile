@@ -10,7 +10,7 @@ LINT        := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 PREFIX  ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all build test deps vet unit soak fuzz lint demo bench bench-deps install uninstall clean
+.PHONY: all build test deps vet unit soak fuzz lint demo bench bench-deps pgo install uninstall clean
 
 all: build
 
@@ -72,6 +72,15 @@ OUT     ?= bench-out
 bench: build bench-deps
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/internal/bench
 	bin/bench -rounds $(ROUNDS) -seconds $(SECONDS) $(if $(QUICK),-quick) -out $(OUT) $(BENCH)
+
+# pgo takes a profile of the benchmark's load, by which the compiler then decides
+# what to inline (cmd/charactier-proxy/default.pgo).
+pgo: bench-deps
+	CGO_ENABLED=0 $(GO) build -trimpath -tags profile -o bin/charactier-proxy-profile ./cmd/charactier-proxy
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/internal/bench
+	rm -rf bin/profiles && mkdir -p bin/profiles
+	CHARACTIER_PROXY_PROFILES=bin/profiles bin/bench -program bin/charactier-proxy-profile -rounds 1 -seconds $(SECONDS) -cases get,post,many,64k -out bin/profiles
+	find bin/profiles -name '*.prof' -size +0 | xargs $(GO) tool pprof -proto >cmd/charactier-proxy/default.pgo
 
 # bench-deps installs what bench compares us with; without root it only says
 # what is missing. The tests do not need it.

@@ -49,6 +49,7 @@ func contenders(o options) []contender {
 		{report.Contender{Name: "charactier-proxy", Kind: report.Ours}, nil, startOurs(o.program, "")},
 		{report.Contender{Name: "nginx", Kind: report.Rival}, nil, startNginx},
 		{report.Contender{Name: "HAProxy", Kind: report.Rival}, nil, startHAProxy},
+		{report.Contender{Name: "standard lane", Kind: report.Reference}, []string{"get", "post", "64k", "1m", "idle"}, startOurs(o.program, "server: {fast_lane: false}")},
 		{report.Contender{Name: "httputil", Kind: report.Reference}, []string{"get"}, startHTTPUtil},
 		{report.Contender{Name: "no proxy", Kind: report.Reference}, []string{"get", "1m", "rate", "websocket"}, startNone},
 	}

@@ -73,7 +73,7 @@ var dependOnSources = sync.OnceValue(func() error {
 })
 
 func goBuild(to, pkg string, flags ...string) error {
-	cmd := exec.Command("go", append(append([]string{"build"}, flags...), "-o", to, pkg)...)
+	cmd := exec.Command("go", append(append([]string{"build", "-pgo=off"}, flags...), "-o", to, pkg)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building %s: %w\n%s", pkg, err, out)
 	}
