@@ -63,7 +63,7 @@ func (e *env) lookAtWorks(ctx context.Context, f *deployFlags) (*works, error) {
 	}
 	w.store = deploy.LookStore(w.config.Deploy.Root)
 	w.log = e.newDeployLog("", w.config.Deploy.Root)
-	if w.units, err = newLasting(ctx, systemd.ConnectUnits); err != nil {
+	if w.units, err = newReconnecting(ctx, systemd.ConnectUnits); err != nil {
 		return nil, e.rather("plan", err)
 	}
 	w.onClose(w.units.Close)

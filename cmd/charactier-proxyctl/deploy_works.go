@@ -25,7 +25,7 @@ type works struct {
 	config   *config.Config
 	services []string // chosen
 	store    *deploy.Store
-	units    *lasting[*systemd.Units]
+	units    *reconnecting[*systemd.Units]
 	view     deployView
 	log      *deployLog
 	closers  []func() error
@@ -48,7 +48,7 @@ func (e *env) openWorks(ctx context.Context, f *deployFlags) (_ *works, err erro
 	if w.services, err = w.choose(f.services); err != nil {
 		return nil, err
 	}
-	if w.units, err = newLasting(ctx, systemd.ConnectUnits); err != nil {
+	if w.units, err = newReconnecting(ctx, systemd.ConnectUnits); err != nil {
 		return nil, err
 	}
 	w.onClose(w.units.Close)
@@ -111,7 +111,7 @@ func (w *works) options(e *env) deploy.Options {
 		Root: d.Root, Services: w.config.DeployServices(), Keep: d.Keep, MinFree: uint64(d.MinFree),
 		Repository: release.Shown(d.Repository), Hooks: d.Hooks, HookTimeout: d.HookTimeout,
 		Daemon: deployDaemon{e.client()}, Units: deployUnits{w.units},
-		Releases: w.store, Probe: w.probe, Actor: e.actor(), Remembered: e.remembered,
+		Releases: w.store, Probe: w.probe, Actor: e.actor(), SavedActive: e.savedActive,
 		Report: func(r deploy.Report) { w.view.report(r); w.log.write(r) },
 	}
 	if e.canAsk {
@@ -123,8 +123,8 @@ func (w *works) options(e *env) deploy.Options {
 	return o
 }
 
-// remembered are the active slots by the daemon's state file.
-func (e *env) remembered() (map[string]switcher.Slot, error) {
+// savedActive are the active slots by the daemon's state file.
+func (e *env) savedActive() (map[string]switcher.Slot, error) {
 	state, err := switcher.ReadState(e.paths().StateDir)
 	if err != nil {
 		return nil, err

@@ -28,9 +28,9 @@ type Lease interface {
 	// in one instant, and does not wait for the drain. bake is how long the new
 	// slots are watched: zero not at all, negative each service's own time.
 	Move(ctx context.Context, kind switcher.Kind, services []string, bake time.Duration, reason string) (switcher.Record, error)
-	// End closes the lease and has the history say how the deploy ended. good are
-	// releases that the daemon is to forget were bad.
-	End(ctx context.Context, r switcher.Record, good []string) error
+	// End closes the lease and has the history say how the deploy ended. exonerate are
+	// bad releases that are not bad any more.
+	End(ctx context.Context, r switcher.Record, exonerate []string) error
 	Close()
 }
 

@@ -100,13 +100,13 @@ func (d *deploy) end(failure, err error) (Result, error) {
 }
 
 func (d *deploy) tellEnd(rec switcher.Record) {
-	var good []string
+	var exonerate []string
 	if rec.Outcome == switcher.Done && !d.bakeFailed {
-		good = d.facts().Overruled
+		exonerate = d.facts().BadForced
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	err := d.lease.with(ctx, func(l Lease) error { return l.End(ctx, rec, good) })
+	err := d.lease.with(ctx, func(l Lease) error { return l.End(ctx, rec, exonerate) })
 	if err != nil {
 		d.warn("", fmt.Errorf("the history does not say how the deploy ended: %w", err))
 	}
@@ -133,7 +133,7 @@ func (d *deploy) result(o switcher.Outcome) Result {
 	took := time.Since(d.began)
 	r := Result{
 		ID: d.story.id, Kind: d.request().Kind, Outcome: o, Release: f.Origin.Release, Revision: f.Origin.Revision, Subject: f.Origin.Subject,
-		Bake: d.bake, Warnings: d.warnings, Standby: d.standby, Returned: f.Returned, Took: took, Own: d.own(took), Log: d.journal.dir,
+		Bake: d.bake, Warnings: d.warnings, Standby: d.standby, Returned: f.Returned, Took: took, OwnTime: d.ownTime(took), Log: d.journal.dir,
 	}
 	if o != switcher.Unchanged {
 		r.Moves = f.moves(d.request().Services, d.keepsLinks())

@@ -39,9 +39,9 @@ type Options struct {
 	Report func(Report)
 
 	Actor switcher.Actor
-	// Remembered reads which slots are active by the daemon's state file, for when
+	// SavedActive reads which slots are active by the daemon's state file, for when
 	// the daemon is gone; nil where that cannot be read.
-	Remembered func() (map[string]switcher.Slot, error)
+	SavedActive func() (map[string]switcher.Slot, error)
 	// Regain is how long a daemon that ended may take to be back; zero means
 	// regainTime.
 	Regain time.Duration
@@ -128,10 +128,10 @@ type Result struct {
 	Standby  []string      `json:"standby,omitempty"`
 	Returned bool          `json:"returned,omitempty"`
 	Took     time.Duration `json:"took_ns"`
-	// Own is the part of Took that was neither the commands of the build, nor
+	// OwnTime is the part of Took that was neither the commands of the build, nor
 	// waiting for units, health, requests, bakes or people.
-	Own time.Duration `json:"own_ns"`
-	Log string        `json:"log"` // the directory with this deploy's logs
+	OwnTime time.Duration `json:"own_ns"`
+	Log     string        `json:"log"` // the directory with this deploy's logs
 }
 
 // Run runs a new deploy. After an error traffic is where it was, unless the

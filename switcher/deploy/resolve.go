@@ -19,7 +19,7 @@ func (d *deploy) resolve(ctx context.Context, v View) error {
 		d.facts().Origin = origin
 	}
 	active := true
-	d.facts().Overruled = nil
+	d.facts().BadForced = nil
 	err := d.each(func(s Service, p *place) error {
 		aim, err := d.opts.Releases.Pointed(s.Slots[p.Old].Link)
 		if err != nil {
@@ -133,7 +133,7 @@ func (d *deploy) checkBad(p place, bad []switcher.BadRelease) error {
 			continue
 		}
 		if d.request().Force {
-			d.facts().Overruled = append(d.facts().Overruled, b.Release)
+			d.facts().BadForced = append(d.facts().BadForced, b.Release)
 			continue
 		}
 		name, advice := b.Release, "deploy a revision that mends it, or insist with --force"

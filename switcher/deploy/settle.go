@@ -113,7 +113,7 @@ func (d *deploy) prune(context.Context) error {
 
 func (d *deploy) deploys() string { return (&Pipeline{opts: d.opts}).deploys() }
 
-// own is how long the deploy took that nobody but us can be blamed for.
-func (d *deploy) own(took time.Duration) time.Duration {
+// ownTime is how long the deploy took that nobody but us can be blamed for.
+func (d *deploy) ownTime(took time.Duration) time.Duration {
 	return max(0, took-time.Duration(d.waited.Load()))
 }

@@ -144,15 +144,15 @@ func (d *deploy) onStandby(ctx context.Context, do func(Service, *place) error) 
 // deploy's own switch has begun only the daemon knows.
 func (d *deploy) whereTraffic(ctx context.Context) (View, error) {
 	v, err := d.view(ctx)
-	if err == nil || d.story.touched("switch") || d.opts.Remembered == nil {
+	if err == nil || d.story.touched("switch") || d.opts.SavedActive == nil {
 		return v, err
 	}
-	remembered, fileErr := d.opts.Remembered()
+	saved, fileErr := d.opts.SavedActive()
 	if fileErr != nil {
 		return v, fmt.Errorf("%w; its state file: %w", err, fileErr)
 	}
 	v = View{Services: map[string]ServiceView{}}
-	for name, active := range remembered {
+	for name, active := range saved {
 		v.Services[name] = ServiceView{Active: active}
 	}
 	return v, nil

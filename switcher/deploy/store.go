@@ -184,7 +184,7 @@ func (s *Store) prepare(m *making, say func(string)) error {
 	if err != nil {
 		return err
 	}
-	return m.Own(uid, gid)
+	return m.Chown(uid, gid)
 }
 
 // builder is the user that a service's commands run as.

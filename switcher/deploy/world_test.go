@@ -126,8 +126,8 @@ func (w *world) pipeline() *Pipeline {
 	p, err := Open(Options{
 		Root: w.root, Services: w.services(), Keep: 2, Daemon: daemon{w}, Units: units{w}, Releases: releases{w},
 		Probe: w.probe, Actor: switcher.Actor{User: "ops"}, Regain: 50 * time.Millisecond,
-		Confirm:    func(context.Context, string) (bool, error) { return true, nil },
-		Remembered: w.remembered,
+		Confirm:     func(context.Context, string) (bool, error) { return true, nil },
+		SavedActive: w.savedActive,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -136,9 +136,9 @@ func (w *world) pipeline() *Pipeline {
 	return p
 }
 
-// remembered is the daemon's state file.
-func (w *world) remembered() (active map[string]switcher.Slot, err error) {
-	err = w.call("remembered", func() { active = maps.Clone(w.active) })
+// savedActive is the daemon's state file.
+func (w *world) savedActive() (active map[string]switcher.Slot, err error) {
+	err = w.call("saved", func() { active = maps.Clone(w.active) })
 	return active, err
 }
 
@@ -372,10 +372,10 @@ func (l *lease) Move(_ context.Context, kind switcher.Kind, services []string, b
 	return rec, errors.Join(err, refused)
 }
 
-func (l *lease) End(_ context.Context, r switcher.Record, good []string) error {
+func (l *lease) End(_ context.Context, r switcher.Record, exonerate []string) error {
 	return l.w.call("end", func() {
 		for _, m := range r.Moves {
-			l.w.bad[m.Service] = slices.DeleteFunc(l.w.bad[m.Service], func(b switcher.BadRelease) bool { return slices.Contains(good, b.Release) })
+			l.w.bad[m.Service] = slices.DeleteFunc(l.w.bad[m.Service], func(b switcher.BadRelease) bool { return slices.Contains(exonerate, b.Release) })
 		}
 		l.w.records = append(l.w.records, r)
 		if l.w.reserved == l {

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,13 +29,13 @@ func ownUnits() []string {
 
 func daemonChecks() []Check {
 	return []Check{
-		{Name: "daemon", Good: "it answers on its control socket", Machine: checkDaemon},
-		{Name: "control socket", Good: "its owner and group alone may use it", Machine: checkSocket},
-		{Name: "configuration", Good: "it is valid, and nothing else runs", Machine: checkConfig},
-		{Name: "trusted peers", Good: "only this machine and private networks are believed", Machine: checkTrust},
-		{Name: "state", Good: "it says which slots are active", Machine: checkState},
-		{Name: "own units", Good: "they are installed and enabled, and run", Machine: checkOwnUnits},
-		{Name: "reconcile", Good: "systemd is kept in agreement with the state", Machine: checkReconcile},
+		{Name: "daemon", AllWell: "it answers on its control socket", Machine: checkDaemon},
+		{Name: "control socket", AllWell: "its owner and group alone may use it", Machine: checkSocket},
+		{Name: "configuration", AllWell: "it is valid, and nothing else runs", Machine: checkConfig},
+		{Name: "trusted peers", AllWell: "only this machine and private networks are believed", Machine: checkTrust},
+		{Name: "state", AllWell: "it says which slots are active", Machine: checkState},
+		{Name: "own units", AllWell: "they are installed and enabled, and run", Machine: checkOwnUnits},
+		{Name: "reconcile", AllWell: "systemd is kept in agreement with the state", Machine: checkReconcile},
 	}
 }
 
@@ -42,7 +43,7 @@ func checkDaemon(f *Facts) []Finding {
 	var l found
 	err := f.Daemon.Err
 	if errors.Is(err, control.ErrUnreachable) {
-		l.fail(orElse(control.HintOf(err), "sudo systemctl start charactier-proxy"), "%v", err)
+		l.fail(cmp.Or(control.HintOf(err), "sudo systemctl start charactier-proxy"), "%v", err)
 		return l
 	}
 	if err != nil {
@@ -274,11 +275,4 @@ func lastWords(u Unit) string {
 func firstLine(text string) string {
 	line, _, _ := strings.Cut(text, "\n")
 	return line
-}
-
-func orElse(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
 }

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"path/filepath"
@@ -123,7 +124,7 @@ func checkMentions(f *Facts, svc *Service, s *Slot) []Finding {
 			if name == "" {
 				continue
 			}
-			l.warn("write http://"+door(svc)+" there, which is right whichever slot is active, and restart "+orElse(text.Unit, "what reads it"),
+			l.warn("write http://"+door(svc)+" there, which is right whichever slot is active, and restart "+cmp.Or(text.Unit, "what reads it"),
 				"%s:%d: %s names %s, the %s slot", text.Path, i+1, name, s.Address, s.Name)
 		}
 	}

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -88,7 +89,7 @@ func linkInPlaceOf(link string) string {
 
 // wakeElsewhere is for a process whose directory was removed.
 func wakeElsewhere(s *Slot) string {
-	restart := "sudo systemctl restart " + orElse(s.Unit.Name, "the slot")
+	restart := "sudo systemctl restart " + cmp.Or(s.Unit.Name, "the slot")
 	switch {
 	case s.Link.Path == "":
 		return "put " + s.Gone + " back; then: " + restart

@@ -12,11 +12,11 @@ import (
 
 func nginxChecks() []Check {
 	return []Check{
-		{Name: "nginx", Good: "it takes its configuration", Machine: checkNginx},
-		{Name: "nginx route", Good: "nginx sends to the proxy and to no slot", Service: checkRoute},
-		{Name: "nginx keep-alive", Good: "nginx keeps connections to the proxy, and closes idle ones first", Service: checkUpstream},
-		{Name: "nginx protocol", Good: "nginx speaks HTTP/1.1 with the proxy", Service: checkLocations},
-		{Name: "client address", Good: "nginx passes on who the client is, and not what it claims", Service: checkForwarded},
+		{Name: "nginx", AllWell: "it takes its configuration", Machine: checkNginx},
+		{Name: "nginx route", AllWell: "nginx sends to the proxy and to no slot", Service: checkRoute},
+		{Name: "nginx keep-alive", AllWell: "nginx keeps connections to the proxy, and closes idle ones first", Service: checkUpstream},
+		{Name: "nginx protocol", AllWell: "nginx speaks HTTP/1.1 with the proxy", Service: checkLocations},
+		{Name: "client address", AllWell: "nginx passes on who the client is, and not what it claims", Service: checkForwarded},
 	}
 }
 
