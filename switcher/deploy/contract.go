@@ -141,7 +141,7 @@ type Origin struct {
 // Service is what a deploy knows of a service's configuration.
 type Service struct {
 	Name  string
-	Slots map[switcher.Slot]Place
+	Slots map[switcher.Slot]SlotConfig
 
 	Directory           string // in the repository
 	Commands            []string
@@ -167,8 +167,8 @@ type Service struct {
 	RoleWays     int // how many ways a slot is told on, one after the other
 }
 
-// Place is a slot's configuration.
-type Place struct{ Address, Unit, Link string }
+// SlotConfig is a slot's configuration.
+type SlotConfig struct{ Address, Unit, Link string }
 
 // Smoke is a request that a slot must answer.
 type Smoke struct {

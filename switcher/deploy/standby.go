@@ -101,7 +101,7 @@ func (d *deploy) startBack(ctx context.Context, unit string, p place) {
 	defer d.waiting()()
 	if err := d.opts.Units.Start(ctx, unit); err != nil {
 		d.standby = append(d.standby, "no warm rollback now: "+unit+" is stopped")
-		d.warn("point", hint(fmt.Errorf("%s ran before and does not start again: %w", unit, err), "sudo systemctl start "+unit+" once that is mended"))
+		d.warn("point", hint(fmt.Errorf("%s ran before and does not start again: %w", unit, err), "sudo systemctl start "+unit+"  # once that is mended"))
 		return
 	}
 	d.standby = append(d.standby, fmt.Sprintf("%s runs again%s, as before", unit, with(p.LeftRelease)))

@@ -23,7 +23,7 @@ type UnitView struct {
 // checkUnit refuses a unit that would not run the release: it would be healthy,
 // and go on with the files of before. What goes back to the links as they are
 // is not kept from it.
-func (d *deploy) checkUnit(ctx context.Context, at Place) error {
+func (d *deploy) checkUnit(ctx context.Context, at SlotConfig) error {
 	err := d.wouldRun(ctx, at)
 	if err == nil || !d.keepsLinks() || ctx.Err() != nil {
 		return err
@@ -40,7 +40,7 @@ var (
 )
 
 // wouldRun says why a start of the slot's unit is none of what its link leads to.
-func (d *deploy) wouldRun(ctx context.Context, at Place) error {
+func (d *deploy) wouldRun(ctx context.Context, at SlotConfig) error {
 	u, err := d.opts.Units.Files(ctx, at.Unit)
 	switch {
 	case err != nil:

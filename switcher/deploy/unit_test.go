@@ -10,14 +10,6 @@ import (
 	"charactier-proxy/switcher"
 )
 
-func hintOf(err error) string {
-	var h interface{ Hint() string }
-	if errors.As(err, &h) {
-		return h.Hint()
-	}
-	return ""
-}
-
 func TestAUnitMayRunInItsLinkInMoreThanOneWay(t *testing.T) {
 	dir := t.TempDir()
 	for name, to := range map[string]string{"same": "/srv/green", "other": "/srv/blue", "near": "srv/green"} {

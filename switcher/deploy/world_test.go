@@ -94,11 +94,11 @@ func (w *world) services() []Service {
 	var all []Service
 	for _, name := range []string{"backend", "frontend"} {
 		s := Service{
-			Name: name, Slots: map[switcher.Slot]Place{}, Commands: []string{"make"}, Tries: 3, Interval: 5 * time.Millisecond,
+			Name: name, Slots: map[switcher.Slot]SlotConfig{}, Commands: []string{"make"}, Tries: 3, Interval: 5 * time.Millisecond,
 			Shared: []string{".env"}, Identity: true, DrainTimeout: 20 * time.Millisecond, Warm: time.Minute, RoleRequired: true, RoleTimeout: 10 * time.Millisecond,
 		}
 		for _, slot := range []switcher.Slot{blue, green} {
-			s.Slots[slot] = Place{Address: name + "-" + string(slot), Unit: name + "-" + string(slot) + ".service", Link: "/" + name + "/" + string(slot)}
+			s.Slots[slot] = SlotConfig{Address: name + "-" + string(slot), Unit: name + "-" + string(slot) + ".service", Link: "/" + name + "/" + string(slot)}
 		}
 		all = append(all, s)
 	}
@@ -207,7 +207,7 @@ func (w *world) checkSettled(before map[string]string, ran map[string]bool) erro
 	if err := w.check(); err != nil {
 		return err
 	}
-	if s, err := unfinished((&Pipeline{opts: Options{Root: w.root}}).deploys()); err != nil || s != nil {
+	if s, err := unfinished(Dir(w.root)); err != nil || s != nil {
 		return fmt.Errorf("the journal has no end: %v, %v", s, err)
 	}
 	w.mu.Lock()
