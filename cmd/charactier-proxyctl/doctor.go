@@ -102,7 +102,11 @@ func (e *env) printFinding(f doctor.Finding) {
 	}
 	e.printf("  %s %s: %s\n", e.levelMark(f.Level), where, clean(f.Text))
 	if f.Mend != "" && f.Level != doctor.OK {
-		e.printf("         %s %s\n", e.glyph("↳", "->"), e.paint(bold, clean(f.Mend)))
+		lead := e.glyph("↳ ", "-> ")
+		for line := range strings.Lines(f.Mend) {
+			e.printf("         %s%s\n", lead, e.paint(bold, clean(strings.TrimSuffix(line, "\n"))))
+			lead = e.glyph("  ", "   ")
+		}
 	}
 }
 

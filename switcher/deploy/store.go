@@ -201,7 +201,7 @@ func (s *Store) Pointed(link string) (Aim, error) {
 	switch {
 	case errors.Is(err, syscall.EINVAL):
 		return Aim{}, hint(fmt.Errorf("%s is not a symbolic link: deploy would put one in its place, and leads it to releases", link),
-			fmt.Sprintf("mv %[1]s %[1]s.before && ln -s %[1]s.before %[1]s", link))
+			LinkInPlaceOf(link))
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return Aim{}, fmt.Errorf("looking where %s leads: %w", link, err)
 	}

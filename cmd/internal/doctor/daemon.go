@@ -119,7 +119,7 @@ func checkLoaded(f *Facts, runs control.ConfigStatus) []Finding {
 	case there && runs.Rejected == "" && f.ConfigFile.Changed.After(runs.Loaded.Add(loadSlack)):
 		l.warn("sudo charactier-proxyctl reload", "%s is newer than what the daemon has loaded", f.ConfigPath)
 	case f.ConfigFile.Missing() && runs.Path == f.ConfigPath:
-		l.warn("put "+f.ConfigPath+" back, or if that is what you want: sudo systemctl restart charactier-proxy", "%s is gone; the daemon runs what it held, and after a restart its built-in configuration", f.ConfigPath)
+		l.warn(lines("put "+f.ConfigPath+" back, or if that is what you want:", "sudo systemctl restart charactier-proxy"), "%s is gone; the daemon runs what it held, and after a restart its built-in configuration", f.ConfigPath)
 	}
 	return l
 }
@@ -178,7 +178,7 @@ func checkState(f *Facts) []Finding {
 		l.fail("sudo chmod 0700 "+f.StateDir, "others may write to %s (mode %04o), and so decide which slot is active", f.StateDir, dir.Mode.Perm())
 	}
 	for _, name := range f.State.Damaged {
-		l.warn("look at it, then: sudo rm "+filepath.Join(f.StateDir, name), "%s was found damaged and set aside", name)
+		l.warn("sudo rm "+filepath.Join(f.StateDir, name)+"  # once you have looked at it", "%s was found damaged and set aside", name)
 	}
 	return l
 }

@@ -22,7 +22,7 @@ type Finding struct {
 	Service string        `json:"service,omitempty"` // empty: the machine
 	Slot    switcher.Slot `json:"slot,omitempty"`
 	Text    string        `json:"text"`
-	Mend    string        `json:"mend,omitempty"` // a command line, or what to write where
+	Mend    string        `json:"mend,omitempty"` // commands, one in a line, or what to write where
 }
 
 // Check looks for one kind of fault. It returns what it found, without the

@@ -240,7 +240,7 @@ func unitPlantings() []planting {
 			f.Services[0].Old = Unit{Name: "charactier-backend.service", Load: "loaded", Active: "active", Enabled: "enabled"}
 			blue(f).Owner = Owner{Process: Process{811, "node", "charactier-backend.service"}}
 		},
-			Fail, "old unit", "runs beside", "move that first: sudo charactier-proxyctl deploy; then: sudo systemctl disable --now charactier-backend.service"},
+			Fail, "old unit", "runs beside", "move that first:\nsudo charactier-proxyctl deploy\nsudo systemctl disable --now charactier-backend.service"},
 		{"the two units differ", func(f *Facts) { green(f).Unit.Files[0].Content += "Environment=TOKEN=secret\nLimitNOFILE=1024\n" },
 			Warn, "twins", "Environment=, LimitNOFILE=", "systemctl cat"},
 		{"the unit kills at once", func(f *Facts) { blue(f).Unit.StopTimeout = 5 * time.Second },
@@ -265,7 +265,7 @@ func answerPlantings() []planting {
 		{"a stranger has the port", func(f *Facts) { blue(f).Owner = Owner{Process: Process{812, "python3", "jupyter.service"}} },
 			Fail, "port", "stranger: python3 (pid 812 of jupyter.service)", "disable --now jupyter.service"},
 		{"a stranger has the port and the traffic", func(f *Facts) { blue(f).Owner = Owner{Process: Process{812, "node", "old.service"}} },
-			Fail, "port", "stranger: node (pid 812 of old.service)", "move that first: sudo charactier-proxyctl deploy; then: sudo systemctl disable --now old.service"},
+			Fail, "port", "stranger: node (pid 812 of old.service)", "move that first:\nsudo charactier-proxyctl deploy\nsudo systemctl disable --now old.service"},
 		{"a stranger without a unit has the port", func(f *Facts) { green(f).Owner = Owner{Process: Process{813, "node", "session-3.scope"}} },
 			Fail, "port", "node (pid 813 of session-3.scope)", "kill 813"},
 		{"two units share the port", func(f *Facts) { blue(f).Owner.Shared = "several units listen on 127.0.0.1:5000" },
@@ -329,9 +329,13 @@ func placePlantings() []planting {
 		{"both slots run from one directory", func(f *Facts) {
 			blue(f).Unit.Directory, green(f).Unit.Directory = "/var/www/app/backend", "/var/www/app/backend"
 		},
-			Fail, "directories", "both units run from /var/www/app/backend", "WorkingDirectory=/srv/charactier/backend/blue"},
+			Fail, "directories", "both units run from /var/www/app/backend", "/srv/charactier/backend/blue | sudo tee "},
+		{"the unit names its link nowhere", func(f *Facts) {
+			blue(f).Unit.Directory, blue(f).Unit.Commands = "", []string{"/usr/bin/node /opt/app/index.js"}
+		},
+			Fail, "release", "runs in /, not in the slot's link", "/srv/charactier/backend/blue | sudo tee "},
 		{"the unit does not run in its link", func(f *Facts) { blue(f).Unit.Directory = "/opt/app" },
-			Fail, "release", "not in the slot's link", "WorkingDirectory=/srv/charactier/backend/blue"},
+			Fail, "release", "not in the slot's link", "/srv/charactier/backend/blue | sudo tee "},
 		{"the link is missing", link(Link{Err: fs.ErrNotExist}),
 			Fail, "release", "there is no /srv/charactier/backend/blue", "deploy"},
 		{"the link dangles", link(Link{Target: "/srv/charactier/releases/0/backend", Err: fs.ErrNotExist}),
@@ -555,6 +559,17 @@ func TestARepositorysCredentialsAreNotShown(t *testing.T) {
 	for _, found := range checkRepository(f) {
 		if text := found.Text + found.Mend; strings.Contains(text, "s3cret") || !strings.Contains(text, "https://git.example.org/app.git") {
 			t.Errorf("told is %q", text)
+		}
+	}
+}
+
+// A deploy takes such a unit, so that the doctor must not complain of it.
+func TestAUnitMayRunWhatItsLinkLeadsToWithoutItsDirectory(t *testing.T) {
+	f := sound()
+	blue(f).Unit.Directory, blue(f).Unit.Commands = "", []string{"/usr/bin/node /srv/charactier/backend/blue/dist/index.js"}
+	for _, found := range Examine(f) {
+		if found.Level == Fail {
+			t.Errorf("%s: %s", found.Check, found.Text)
 		}
 	}
 }

@@ -93,7 +93,7 @@ func checkOwnPort(s *Slot) []Finding {
 	}
 	mend := "sudo systemctl edit " + s.Unit.Name + "  # [Service] Environment=PORT=" + want
 	if filepath.IsAbs(where) {
-		mend = "first " + mend + ", and so with the other slot's unit; then remove PORT from " + where
+		mend = lines(mend, "likewise with the other slot's unit; then remove PORT from "+where)
 	}
 	return one(Fail, mend, "%s sets PORT=%s, but the slot's address is %s", where, got, s.Address)
 }

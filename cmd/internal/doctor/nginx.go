@@ -42,7 +42,7 @@ func checkNginx(f *Facts) []Finding {
 	case strings.Contains(n.Refused, "host not found in upstream"):
 		return one(Fail, "sudo nginx -t; is the file with the upstream below /etc/nginx/conf.d?", "nginx finds no such upstream, so a reload or restart fails: %s", n.Refused)
 	case strings.Contains(n.Refused, "Permission denied"):
-		return one(Fail, "sudo nginx -t; then look at the owner and mode of the file it names", "nginx may not read a file, so a reload or restart fails: %s", n.Refused)
+		return one(Fail, "sudo nginx -t  # then look at the owner and mode of the file it names", "nginx may not read a file, so a reload or restart fails: %s", n.Refused)
 	}
 	return one(Fail, "sudo nginx -t", "nginx does not take its configuration, so a reload or restart fails: %s", n.Refused)
 }

@@ -30,7 +30,7 @@ func checkDoor(f *Facts, s *Service) []Finding {
 	case a.Refused:
 		return one(Fail, "sudo systemctl start charactier-proxy.socket charactier-proxy", "nobody listens on %s", at)
 	case a.Silent:
-		return one(Fail, "systemctl status charactier-proxy; sudo nft list ruleset", "connections to %s are not taken: the daemon hangs, or a firewall drops them", at)
+		return one(Fail, lines("systemctl status charactier-proxy", "sudo nft list ruleset"), "connections to %s are not taken: the daemon hangs, or a firewall drops them", at)
 	case a.Ours != "":
 		return one(Fail, "charactier-proxyctl status", "%s answers %d by itself: %s", at, a.Status, a.Ours)
 	case a.Err != nil:

@@ -53,7 +53,7 @@ func checkUnit(f *Facts, _ *Service, s *Slot) []Finding {
 	case u.Load == "masked":
 		return one(Fail, "sudo systemctl unmask "+u.Name, "%s is masked: nothing can start it", u.Name)
 	case !u.Exists():
-		return one(Fail, "install it below /etc/systemd/system, then: sudo systemctl daemon-reload", "there is no unit %s", u.Name)
+		return one(Fail, lines("install it below /etc/systemd/system, then:", "sudo systemctl daemon-reload"), "there is no unit %s", u.Name)
 	case u.Load != "loaded":
 		return one(Fail, "systemd-analyze verify "+u.Name, "systemd cannot use %s (%s)", u.Name, u.Load)
 	case u.Active == "failed" && exitedBySignal(u):
@@ -102,7 +102,7 @@ func evict(p Process) string {
 	if strings.HasSuffix(p.Unit, ".service") && !strings.HasPrefix(p.Unit, "user@") {
 		return "sudo systemctl disable --now " + p.Unit
 	}
-	return fmt.Sprintf("ps -fp %d; then: sudo kill %d", p.PID, p.PID)
+	return fmt.Sprintf("ps -fp %d\nsudo kill %d", p.PID, p.PID)
 }
 
 func checkHealth(f *Facts, svc *Service, s *Slot) []Finding {
@@ -221,8 +221,8 @@ func checkRelease(f *Facts, svc *Service, s *Slot) []Finding {
 	case !within(filepath.Join(f.Config.Deploy.Root, "releases"), link.Real):
 		l.warn("sudo charactier-proxyctl deploy", "%s leads to %s, which is not a release below %s", link.Path, link.Real, filepath.Join(f.Config.Deploy.Root, "releases"))
 	}
-	if dir := s.Unit.Directory; s.Unit.Exists() && dir != "" && !within(s.Link.Path, dir) {
-		l.fail(intoLink(s), "%s runs in %s, not in the slot's link %s: a deploy would not change what it runs", s.Unit.Name, dir, s.Link.Path)
+	if s.Unit.Exists() && !s.Unit.runsIn(s.Link.Path) {
+		l.fail(intoLink(s), "%s runs in %s, not in the slot's link %s: a deploy would not change what it runs", s.Unit.Name, cmp.Or(s.Unit.Directory, "/"), s.Link.Path)
 	}
 	return l
 }
