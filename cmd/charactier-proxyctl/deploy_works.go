@@ -28,7 +28,7 @@ type works struct {
 // openWorks reads the configuration and connects to whatever a deploy needs.
 func (e *env) openWorks(ctx context.Context, f *deployFlags) (_ *works, err error) {
 	if e.uid != 0 {
-		return nil, usagef("sudo "+program+" …", "this starts and stops units and writes releases: it must be run by root")
+		return nil, usagef(e.asRoot(), "this starts and stops units and writes releases: it must be run by root")
 	}
 	w := &works{}
 	defer func() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -143,5 +144,14 @@ func TestCutKeepsWholeCharactersAndEndsColours(t *testing.T) {
 		if got := cut(c.text, c.width, "…"); got != c.want {
 			t.Errorf("%q to %d: got %q, want %q", c.text, c.width, got, c.want)
 		}
+	}
+}
+
+func TestACommandForRootIsThisOneToTheLetter(t *testing.T) {
+	args := []string{"deploy", "v1.2", "--reason", "it's $HOME; `id` \"now\"", "--config=/etc/a b.yaml", "", "日本"}
+	pasted := strings.Replace((&env{args: args}).asRoot(), "sudo "+program, `printf '%s\n'`, 1)
+	got, err := exec.Command("/bin/sh", "-c", pasted).Output()
+	if want := strings.Join(args, "\n") + "\n"; err != nil || string(got) != want {
+		t.Errorf("%s: got %q, %v, want %q", pasted, got, err, want)
 	}
 }
