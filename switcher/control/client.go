@@ -255,10 +255,16 @@ func (c cutError) Error() string {
 
 func (c cutError) Unwrap() []error { return []error{ErrUnreachable, c.cause} }
 
+// askAsRoot is the hint where no group would let somebody in.
+const askAsRoot = "ask as root, with sudo before the same command"
+
+func joinGroup(group, who string) string {
+	return fmt.Sprintf("sudo usermod -aG %s %s  # then log in again", group, who)
+}
+
 // joinHint names the group that owns the socket, or the directory that hides
 // it.
 func joinHint(path string) string {
-	const otherwise = "ask as root: sudo charactier-proxyctl …"
 	for _, p := range []string{path, filepath.Dir(path)} {
 		info, err := os.Stat(p)
 		if err != nil {
@@ -266,13 +272,13 @@ func joinHint(path string) string {
 		}
 		st, ok := info.Sys().(*syscall.Stat_t)
 		if !ok || st.Gid == 0 {
-			return otherwise
+			return askAsRoot
 		}
 		g, err := user.LookupGroupId(strconv.FormatUint(uint64(st.Gid), 10))
 		if err != nil {
-			return otherwise
+			return askAsRoot
 		}
-		return fmt.Sprintf("sudo usermod -aG %s %s, then log in again", g.Name, userName(uint32(os.Geteuid())))
+		return joinGroup(g.Name, userName(uint32(os.Geteuid())))
 	}
-	return otherwise
+	return askAsRoot
 }
