@@ -199,8 +199,13 @@ func shellWord(text string) string {
 
 // self is how to call this program again and mean the same daemon.
 func (e *env) self() string {
-	if e.flags.Socket == "" {
-		return program
+	text := program
+	for _, f := range []struct{ name, value string }{
+		{"--socket", e.flags.Socket}, {"--config", e.flags.Config}, {"--state-dir", e.flags.StateDir},
+	} {
+		if f.value != "" {
+			text += " " + f.name + " " + shellWord(f.value)
+		}
 	}
-	return program + " --socket " + e.flags.Socket
+	return text
 }
