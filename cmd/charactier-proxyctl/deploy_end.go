@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"charactier-proxy/cmd/internal/notify"
@@ -28,7 +29,8 @@ func (e *env) untilSignal(ctx context.Context, w *works) (context.Context, func(
 	pipes := make(chan os.Signal, 1)
 	signal.Notify(pipes, syscall.SIGPIPE)
 	done := make(chan struct{})
-	go func() {
+	var watch sync.WaitGroup
+	watch.Go(func() {
 		for {
 			select {
 			case s := <-signals:
@@ -38,11 +40,12 @@ func (e *env) untilSignal(ctx context.Context, w *works) (context.Context, func(
 				return
 			}
 		}
-	}()
+	})
 	return ctx, func() {
 		signal.Stop(signals)
 		signal.Stop(pipes)
 		close(done)
+		watch.Wait()
 		cancel(nil)
 	}
 }
@@ -77,7 +80,8 @@ func (w *works) tellOutside(e *env, r deploy.Result, err error) {
 }
 
 // askPerson waits for a yes or a no, at most until ctx ends. A terminal that is
-// gone has said neither.
+// gone has said neither. Its reading cannot be ended: where nobody answers it
+// lasts as long as the command, which is about to end.
 func (e *env) askPerson(ctx context.Context, question string) (yes bool, err error) {
 	fmt.Fprintf(e.stderr, "%s [y/N] ", question)
 	type answer struct {

@@ -134,7 +134,7 @@ func TestWhoOnlyLooksMakesNoDirectory(t *testing.T) {
 	}
 	for _, args := range [][]string{{"plan"}, {"deploy", "--dry-run"}} {
 		code, out, said := l.runs(t, filepath.Join(t.TempDir(), "none"), args...)
-		if code != control.ExitUnreachable || !strings.Contains(said, "hint: sudo charactier-proxyctl "+strings.Join(args, " ")) {
+		if code != control.ExitUnreachable || !strings.Contains(said, "hint: systemctl status charactier-proxy\n") {
 			t.Errorf("%s: exit code %d:\n%s%s", args, code, out, said)
 		}
 	}

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
+	"charactier-proxy/switcher/control"
 	"charactier-proxy/switcher/deploy"
 	"charactier-proxy/systemd"
 )
@@ -58,8 +61,10 @@ func (e *env) lookAtWorks(ctx context.Context, f *deployFlags) (*works, error) {
 		return nil, err
 	}
 	// It is asked again for the plan, and would be waited for there.
-	if _, err := e.client().Status(ctx); err != nil {
+	if _, err := e.client().Status(ctx); errors.Is(err, fs.ErrPermission) || errors.Is(err, control.ErrForbidden) {
 		return nil, e.betterAsRoot(err)
+	} else if err != nil {
+		return nil, err
 	}
 	w.store = deploy.LookStore(w.config.Deploy.Root)
 	w.log = e.newDeployLog("", w.config.Deploy.Root)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -219,7 +220,7 @@ func (c *Client) compareVersion(daemon string) {
 	}
 }
 
-const statusHint = "systemctl status charactier-proxy; journalctl -u charactier-proxy -n 20"
+const statusHint = "systemctl status charactier-proxy\njournalctl -u charactier-proxy -n 20"
 
 // silent is a daemon that took the connection and says nothing.
 func (c *Client) silent(patience time.Duration) error {
@@ -238,7 +239,7 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return hinted{fmt.Errorf("%w: nobody listens on %s", ErrUnreachable, path), statusHint}
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-		return hinted{fmt.Errorf("%w: permission denied on %s", ErrUnreachable, path), joinHint(path)}
+		return hinted{fmt.Errorf("%w: %w on %s", ErrUnreachable, fs.ErrPermission, path), joinHint(path)}
 	case errors.Is(err, syscall.EAGAIN), errors.Is(err, os.ErrDeadlineExceeded):
 		return hinted{fmt.Errorf("%w: it does not answer on %s", ErrUnreachable, path), statusHint}
 	}
