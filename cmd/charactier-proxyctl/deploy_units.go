@@ -14,7 +14,7 @@ import (
 
 // deployUnits is systemd as a deploy sees it. What is wanted of a unit may be
 // wanted twice.
-type deployUnits struct{ bus *lasting[*systemd.Units] }
+type deployUnits struct{ bus *reconnecting[*systemd.Units] }
 
 // unitFailure shows the journal of a unit that failed.
 type unitFailure struct{ *systemd.UnitError }

@@ -122,7 +122,7 @@ func (t target) down() string {
 func (t target) bad() string {
 	for _, b := range t.service.BadReleases {
 		if b.Release == t.slot.Release && b.Release != "" {
-			return fmt.Sprintf("release %s of %s was returned from at %s: %s", clean(b.Release), t, clock(b.Since), orElse(clean(b.Reason), "no reason was given"))
+			return fmt.Sprintf("release %s of %s was returned from at %s: %s", clean(b.Release), t, clock(b.Since), cmp.Or(clean(b.Reason), "no reason was given"))
 		}
 	}
 	if t.service.RolledBack && t.slot.Name == t.service.Previous {

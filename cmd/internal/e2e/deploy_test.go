@@ -89,7 +89,7 @@ func (p *production) bakesWell() {
 		p.moved(revision)
 		var r deploy.Result
 		c.decode(&r)
-		if r.Outcome != switcher.Done || r.Revision != revision || r.Own <= 0 || len(r.Moves) != 1 {
+		if r.Outcome != switcher.Done || r.Revision != revision || r.OwnTime <= 0 || len(r.Moves) != 1 {
 			p.t.Errorf("--json says %+v", r)
 		}
 		return c
@@ -342,7 +342,7 @@ func (p *production) figures() {
 		revision := p.repo.commit(fmt.Sprint("to be measured ", n), good)
 		var r deploy.Result
 		p.ctl("deploy", "--no-bake", "--cut-streams", "--json").wants(0).decode(&r)
-		own = append(own, r.Own)
+		own = append(own, r.OwnTime)
 		back = append(back, p.timeRollback(old))
 		p.moved(revision) // there
 		p.moved(old)      // and back
