@@ -51,6 +51,7 @@ type unit struct {
 	release          string // that it was started with
 	files            UnitView
 	dies             bool // right after a start
+	processes        []Process
 }
 
 var errBroken = errors.New("broken on purpose")
@@ -467,6 +468,11 @@ func (u units) Owner(address string) (owner, process string, err error) {
 		}
 	})
 	return owner, process, err
+}
+
+func (u units) Serving(address string) (all []Process, err error) {
+	err = u.w.call("serving", func() { all = u.w.units[address+".service"].processes })
+	return all, err
 }
 
 // releases is the world's disk.
