@@ -138,6 +138,21 @@ func (u deployUnits) Owner(address string) (unit, process string, err error) {
 	return strings.Join(slices.Compact(units), " and "), strings.Join(processes, " and "), nil
 }
 
+// Serving leaves out a process that has ended meanwhile.
+func (u deployUnits) Serving(address string) (all []deploy.Process, err error) {
+	listeners, err := systemd.ListenersOf(address)
+	for _, l := range listeners {
+		dir, err := l.Directory()
+		if err != nil {
+			continue
+		}
+		if args, err := l.Arguments(); err == nil {
+			all = append(all, deploy.Process{Directory: dir, Arguments: args})
+		}
+	}
+	return all, err
+}
+
 // build runs one command of a build in a unit of its own.
 func (u deployUnits) build(ctx context.Context, c deploy.Command) error {
 	return withOutput(u.bus.once(ctx, func(b *systemd.Units) error { return b.Run(ctx, buildCommand(c)) }))

@@ -144,11 +144,15 @@ func dangers(all []target, of ...func(target) string) string {
 	return strings.Join(texts, "; ")
 }
 
-// confirmForce asks about the dangers that there are.
+// confirmForce asks about the dangers that there are. Who has answered already
+// reads of requests that will fail all the same.
 func (e *env) confirmForce(f *moveFlags, all []target) error {
 	what := "--force moves " + f.scope() + " without looking whether the target is healthy"
 	if found := dangers(all, target.down, target.bad); found != "" {
 		what = found
+	}
+	if down := dangers(all, target.down); f.yes && down != "" {
+		e.warnf("%s", down)
 	}
 	return e.confirm(f.yes, what)
 }

@@ -40,7 +40,7 @@ func TestAForcedMoveToASlotThatDoesNotRun(t *testing.T) {
 			[]string{"hint: sudo systemctl start backend-green.service\n      charactier-proxyctl --socket SOCKET --config CONFIG switch --wait 30s\n"}},
 		"switch as root, not confirmed": {0, []string{"switch", "--force"}, control.ExitUsage,
 			[]string{"green of backend does not answer, backend-green.service is ", "requests will fail with 502"}},
-		"switch as root": {0, []string{"switch", "--force", "--yes"}, control.ExitDone, nil},
+		"switch as root": {0, []string{"switch", "--force", "--yes"}, control.ExitDone, []string{"requests will fail with 502"}},
 	} {
 		for _, state := range []string{"inactive", "failed", "deactivating"} {
 			t.Run(name+", "+state, func(t *testing.T) {

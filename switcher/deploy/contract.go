@@ -82,6 +82,9 @@ type Units interface {
 	// Owner names the unit of the process that listens on an address, and the
 	// process for people; both are empty where nobody listens.
 	Owner(address string) (unit, process string, err error)
+	// Serving are the processes that listen on an address, as far as they can be
+	// looked into.
+	Serving(address string) ([]Process, error)
 }
 
 // Releases is what a deploy needs of the directories that releases live in.

@@ -19,6 +19,9 @@ func (d *deploy) gate(ctx context.Context) error {
 		if err := d.awaitHealthy(ctx, s, *p); err != nil {
 			return err
 		}
+		if err := d.checkProcess(ctx, s, s.Slots[p.New]); err != nil {
+			return err
+		}
 		d.say("gate", s.Name, "%s answers as %s after %s", s.Slots[p.New].Address, p.New, time.Since(began).Round(time.Millisecond))
 		return nil
 	})

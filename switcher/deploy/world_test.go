@@ -49,6 +49,7 @@ type unit struct {
 	release          string // that it was started with
 	files            UnitView
 	dies             bool // right after a start
+	processes        []Process
 }
 
 var errBroken = errors.New("broken on purpose")

@@ -84,3 +84,8 @@ func (u units) Owner(address string) (owner, process string, err error) {
 	})
 	return owner, process, err
 }
+
+func (u units) Serving(address string) (all []Process, err error) {
+	err = u.w.call("serving", func() { all = u.w.units[address+".service"].processes })
+	return all, err
+}

@@ -261,6 +261,7 @@ func TestDeploysThatAreBad(t *testing.T) {
 	p.strangerAtTheGate()
 	p.streamsOnStandby()
 	p.elsewhere()
+	p.otherFiles()
 	p.missesShared()
 	p.deployed("a good one after all that", p.repo.commit("good again", good))
 	p.t.Log(p.usersLeave().Summary())
@@ -309,6 +310,24 @@ func (p *production) elsewhere() {
 	paste, _, _ = strings.Cut(paste, "\n")
 	p.Run("sh", "-c", strings.ReplaceAll(paste, "sudo ", ""))
 	p.deployed("the hint was pasted", p.repo.commit("the hint was pasted", good))
+}
+
+// otherFiles has the standby's unit run in its link and start files of another
+// directory, by their names or after a change of directory.
+func (p *production) otherFiles() {
+	unit := unitOf(p.active.Other())
+	drop := "/etc/systemd/system/" + unit + ".d/90-planted.conf"
+	p.Run("sh", "-c", "mkdir -p /srv/old && cp -r /opt/sample-app/. /srv/old && cd /srv/old && node build.js")
+	for what, start := range map[string]string{
+		"a unit starts another directory's file": "/usr/bin/node /srv/old/dist/src/index.js",
+		"a unit's script goes elsewhere":         "/bin/sh -c 'cd /srv/old && exec node dist/src/index.js'",
+	} {
+		p.Write(drop, "[Service]\nExecStart=\nExecStart="+start+"\n")
+		p.Run("systemctl", "daemon-reload")
+		p.refuses(what, 3, good, "answers from /srv/old", "stays on", "systemctl cat "+unit)
+	}
+	p.Run("rm", drop)
+	p.Run("systemctl", "daemon-reload")
 }
 
 // missesShared is refused before anything is fetched.
