@@ -63,7 +63,7 @@ func TestASlotThatAnswersFromElsewhereIsNotSwitchedTo(t *testing.T) {
 	w.units["backend-green.service"].processes = []Process{{Directory: dir, Arguments: []string{"node", "index.js"}}}
 	_, err, _ := w.run(func(p *Pipeline) (Result, error) {
 		slots := p.opts.Services[0].Slots
-		p.opts.Services[0].Slots = map[switcher.Slot]Place{blue: slots[blue], green: {Address: slots[green].Address, Unit: slots[green].Unit, Link: link}}
+		p.opts.Services[0].Slots = map[switcher.Slot]SlotConfig{blue: slots[blue], green: {Address: slots[green].Address, Unit: slots[green].Unit, Link: link}}
 		return p.Run(t.Context(), request())
 	})
 	if !errors.Is(err, ErrUnhealthy) || !strings.Contains(err.Error(), "answers from "+dir) || !strings.Contains(hintOf(err), "systemctl cat backend-green.service") {
