@@ -94,6 +94,9 @@ type Baseline struct {
 	// P95Most is the highest that the 95th percentile may be, given how few
 	// requests it was measured on.
 	P95Most time.Duration `json:"p95_most_ns"`
+	// Open are the requests that had been open for long, as those of clients that
+	// wait for news: the new slot will have as many.
+	Open int64 `json:"open,omitempty"`
 }
 
 // final reports whether nothing more is to come.
