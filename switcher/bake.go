@@ -54,6 +54,8 @@ type BakeSeen struct {
 	Requests BakeTally `json:"requests,omitzero"` // that failed
 	Probes   BakeTally `json:"probes,omitzero"`   // that failed
 	Latency  BakeTally `json:"latency,omitzero"`  // requests that were slow
+	// Watched is for how long somebody looked.
+	Watched time.Duration `json:"watched_ns,omitzero"`
 }
 
 // BakeTally counts samples, and stretches of time that are over.

@@ -198,7 +198,11 @@ func (b *bakes) runningLocked(name string, svc switcher.ServiceState) *baking {
 		probes: health.Probes, failed: health.ProbesFailed, since: now, already: max(0, now.Sub(svc.Bake.Since)),
 		noted: now, seen: svc.Bake.Seen,
 	}
-	r.judge.Resume(r.already, svc.Bake.Seen)
+	seen := svc.Bake.Seen
+	if _, here := b.begun[p]; here {
+		seen.Watched = r.already // nobody was away
+	}
+	r.judge.Resume(r.already, seen)
 	b.running[name] = r
 	return r
 }
