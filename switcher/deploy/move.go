@@ -349,9 +349,10 @@ var errUnkept = fmt.Errorf("%w: it was not confirmed", switcher.ErrAborted)
 
 // isJudged says that the traffic is returned because of what the release did, or
 // because a person has looked at it and said no. Whoever aborts a deploy has
-// their reasons, and the release may have none of the fault.
+// their reasons, and the release may have none of the fault; nor has it where the
+// disk is full.
 func (d *deploy) isJudged() bool {
-	return errors.Is(d.cause, errUnkept) || !errors.Is(d.cause, switcher.ErrAborted)
+	return errors.Is(d.cause, errUnkept) || !errors.Is(d.cause, switcher.ErrAborted) && !errors.Is(d.cause, errUnwritten)
 }
 
 func (d *deploy) returnNow(ctx context.Context) error {
