@@ -46,16 +46,18 @@ type bakes struct {
 
 // baking is the bake of one service.
 type baking struct {
-	id      string
-	place   place
-	judge   *bake.Judge
-	from    proxy.SlotStats
-	probes  int64 // of the watch, when the bake began
-	failed  int64 // of them
-	since   time.Time
-	already time.Duration // that had passed then
-	text    string
-	asking  bool // a probe is under way
+	id    string
+	place place
+	judge *bake.Judge
+	from  proxy.SlotStats
+	// openBefore is what the baseline has open.
+	openBefore int64
+	probes     int64 // of the watch, when the bake began
+	failed     int64 // of them
+	since      time.Time
+	already    time.Duration // that had passed then
+	text       string
+	asking     bool // a probe is under way
 
 	noted   time.Time // when it was last saved what it has seen
 	seen    switcher.BakeSeen
@@ -181,11 +183,15 @@ func (b *bakes) runningLocked(name string, svc switcher.ServiceState) *baking {
 	p := place{name, svc.Active}
 	now, health := time.Now(), b.watches.status(p)
 	r := &baking{
-		id: svc.Bake.ID, place: p, judge: bake.New(svc.Bake.Plan, svc.Bake.Baseline), from: b.begun[p],
+		id: svc.Bake.ID, place: p, judge: bake.New(svc.Bake.Plan, svc.Bake.Baseline), from: b.begun[p], openBefore: svc.Bake.Baseline.Open,
 		probes: health.Probes, failed: health.ProbesFailed, since: now, already: max(0, now.Sub(svc.Bake.Since)),
 		noted: now, seen: svc.Bake.Seen,
 	}
-	r.judge.Resume(r.already, svc.Bake.Seen)
+	seen := svc.Bake.Seen
+	if _, here := b.begun[p]; here {
+		seen.Watched = r.already // nobody was away
+	}
+	r.judge.Resume(r.already, seen)
 	b.running[name] = r
 	return r
 }
@@ -205,10 +211,20 @@ func (r *baking) look(now proxy.SlotStats, w *watches) switcher.Verdict {
 	}
 	if above := r.judge.SlowAbove(); above > 0 {
 		c.Slow = int64(latency.Above(above))
+		r.addOpen(&c, latency, now.Open, above)
 	}
 	verdict := r.judge.Look(r.passed(), c)
 	r.text = r.judge.Text(verdict)
 	return verdict
+}
+
+// addOpen counts the requests as slow that are open for too long already. What is
+// never answered ends only when its client has lost patience, perhaps after the
+// bake, and then it is the client who ended it.
+func (r *baking) addOpen(c *bake.Counts, latency, open proxy.Histogram, above time.Duration) {
+	if n := int64(open.Above(above)) - r.openBefore; n > 0 {
+		c.Timed, c.Slow, c.P95 = c.Timed+n, c.Slow+n, latency.With(open, above).Quantile(0.95)
+	}
 }
 
 // fillLocked probes the slot beside, where users send too little.

@@ -43,7 +43,7 @@ func (d *daemon) baseline(p place) switcher.Baseline {
 	b := switcher.Baseline{
 		Slot: p.slot, Over: time.Since(at),
 		Requests: max(0, now.Judged()-before.Judged()), Failed: max(0, now.Errors-before.Errors),
-		Timed: int64(latency.Count()), P95: latency.Quantile(0.95),
+		Timed: int64(latency.Count()), P95: latency.Quantile(0.95), Open: int64(now.Open.Count()),
 	}
 	b.P95Most = latency.Quantile(bake.MostQuantile(b.Timed))
 	return b

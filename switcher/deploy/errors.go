@@ -22,6 +22,9 @@ var (
 	ErrDraining = errors.New("the standby slot is still in use")
 )
 
+// errUnwritten is the fault of the disk, and of no release.
+var errUnwritten = errors.New("writing the journal")
+
 // errUnchanged ends a deploy of what is active already.
 var errUnchanged = errors.New("nothing to do")
 

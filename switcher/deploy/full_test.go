@@ -57,6 +57,9 @@ func TestAFullDiskKeepsNothingFromBeingUndone(t *testing.T) {
 			if wrong := w.check(); wrong != nil {
 				t.Errorf("full in %q: %v", w.log[n-1], wrong)
 			}
+			if bad := badNames(w, "backend"); bad != "" {
+				t.Errorf("full in %q: %s is bad for that", w.log[n-1], bad)
+			}
 			if err == nil != (w.active["backend"] == green) {
 				t.Errorf("full in %q: deploy = %s, %v, and backend is on %s", w.log[n-1], r.Outcome, err, w.active["backend"])
 			}

@@ -108,10 +108,10 @@ func (j *journal) write(e entry) error {
 	}
 	_, err = j.file.Write(append(line, '\n'))
 	if j.torn = err != nil; err != nil {
-		return fmt.Errorf("writing the journal: %w", err)
+		return fmt.Errorf("%w: %w", errUnwritten, err)
 	}
 	if err := j.file.Sync(); err != nil {
-		return fmt.Errorf("writing the journal to disk: %w", err)
+		return fmt.Errorf("%w to disk: %w", errUnwritten, err)
 	}
 	return nil
 }

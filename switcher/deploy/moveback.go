@@ -48,13 +48,15 @@ func (d *deploy) returnNow(ctx context.Context) error {
 
 // isJudged says that the traffic is returned because of what the release did, or
 // because a person has looked at it and said no. Whoever aborts a deploy has
-// their reasons, and the release may have none of the fault.
+// their reasons, and the release may have none of the fault; nor has it where the
+// disk is full.
 func (d *deploy) isJudged() bool {
-	return errors.Is(d.cause, errUnkept) || !errors.Is(d.cause, switcher.ErrAborted)
+	return errors.Is(d.cause, errUnkept) || !errors.Is(d.cause, switcher.ErrAborted) && !errors.Is(d.cause, errUnwritten)
 }
 
 // wakeOld starts the old slots that do not run any more, after a reboot or when
-// their warm time ended while a deploy was left: they are to have the traffic.
+// their warm time ended while a deploy was left: they are to have the traffic. One
+// that runs may just have been started, as after a power cut.
 func (d *deploy) wakeOld(ctx context.Context) error {
 	defer d.waiting()()
 	return d.each(func(s Service, p *place) error {
@@ -63,14 +65,19 @@ func (d *deploy) wakeOld(ctx context.Context) error {
 			return nil
 		}
 		running, err := d.opts.Units.Running(ctx, unit)
-		if err != nil || running {
-			// Where systemd does not say, the daemon finds out whether the slot answers.
+		if err != nil {
+			return nil // where systemd does not say, the daemon finds out whether the slot answers
+		}
+		back := place{Old: p.New, New: p.Old}
+		s.ReleaseHeader = "" // it names another release than this deploy's
+		if running {
+			s.Identity = false               // who answers there has had the traffic
+			_ = d.awaitHealthy(ctx, s, back) // if it never is, the daemon says so
 			return nil
 		}
 		if err := d.opts.Units.Start(ctx, unit); err != nil {
 			return fmt.Errorf("%w: starting %s: %w", ErrUnhealthy, unit, err)
 		}
-		s.ReleaseHeader = "" // it names another release than this deploy's
-		return d.awaitHealthy(ctx, s, place{Old: p.New, New: p.Old})
+		return d.awaitHealthy(ctx, s, back)
 	})
 }

@@ -106,7 +106,7 @@ type Result struct {
 func (p *Pipeline) Run(ctx context.Context, r Request) (Result, error) {
 	j, err := createJournal(p.deploys(), newID(time.Now()), entry{Phase: phaseBegin, Request: &r, By: &p.opts.Actor})
 	if err != nil {
-		return Result{}, err
+		return Result{}, hint(err, "nothing was begun; df -h "+p.opts.Root+", and make room")
 	}
 	s := newStory(j.id)
 	s.request, s.by, s.begun = r, p.opts.Actor, time.Now()
