@@ -41,7 +41,7 @@ var floors = []struct {
 	{"cmd/internal/nginx", nil, nil},
 	{"cmd/internal/sdbox", nil, []string{"golang.org/x/sys"}},
 	{"cmd/internal/config", []string{"proxy", "switcher", "switcher/deploy", "health", "cmd/internal/spelling"}, []string{"github.com/goccy/go-yaml", "github.com/fsnotify/fsnotify"}},
-	{"cmd/internal/doctor", []string{"switcher", "switcher/control", "switcher/deploy/release", "health", "cmd/internal/config", "cmd/internal/nginx", "cmd/internal/reconcile"}, []string{"golang.org/x/sys"}},
+	{"cmd/internal/doctor", []string{"switcher", "switcher/control", "switcher/deploy", "switcher/deploy/release", "health", "cmd/internal/config", "cmd/internal/nginx", "cmd/internal/reconcile"}, []string{"golang.org/x/sys"}},
 	{"cmd/internal/logs", []string{"switcher"}, []string{"golang.org/x/sync"}},
 	{"cmd/internal/reconcile", []string{"switcher", "systemd"}, nil},
 	{"cmd/internal/bench/report", nil, nil},

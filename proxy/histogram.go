@@ -74,6 +74,18 @@ func (h Histogram) Sub(earlier Histogram) Histogram {
 	return diff
 }
 
+// With returns it together with those of another that exceed d.
+func (h Histogram) With(other Histogram, d time.Duration) Histogram {
+	both := Histogram{counts: make([]uint64, buckets)}
+	copy(both.counts, h.counts)
+	for i, n := range other.counts {
+		if n > 0 && bucketMiddle(i) > d {
+			both.counts[i] += n
+		}
+	}
+	return both
+}
+
 // Above is the number of latencies that exceed d, within 2 % of it.
 func (h Histogram) Above(d time.Duration) uint64 {
 	var sum uint64

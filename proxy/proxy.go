@@ -241,7 +241,7 @@ func (p *Proxy) newTarget(s *Service, slot string) *target {
 	key := slotKey{s.Name, slot}
 	stats := p.stats[key]
 	if stats == nil {
-		stats = &slotStats{}
+		stats = &slotStats{open: ages{since: time.Now()}}
 		p.stats[key] = stats
 	}
 	return newTarget(s, slot, newTransport(s, slot, p.opts.OnConnectError), stats)

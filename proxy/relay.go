@@ -70,6 +70,7 @@ func (x *relay) take() error {
 		return err
 	}
 	x.claim, x.settings, x.claimed = c, c.settings, time.Now()
+	c.stats.open.begin(x.claimed)
 	return nil
 }
 
@@ -147,6 +148,7 @@ func (x *relay) beginStream() {
 		x.conn.server.beginStream()
 	}
 	x.stream = true
+	x.claim.stats.open.end(x.claimed)
 	x.claim.beginStream()
 }
 
@@ -264,6 +266,8 @@ func (x *relay) settle() {
 		if x.conn != nil {
 			x.conn.server.streams.Add(-1)
 		}
+	} else {
+		x.claim.stats.open.end(x.claimed)
 	}
 	x.claim.stats.observe(outcome{
 		status: x.w.status, cause: x.cause, latency: time.Since(x.claimed), stream: x.stream, in: in, out: out,

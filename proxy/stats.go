@@ -25,6 +25,7 @@ type slotStats struct {
 	in, out atomic.Int64
 	streams atomic.Int64 // opened
 	latency histogram
+	open    ages // of those that are no streams
 
 	mu     sync.Mutex
 	causes map[cause]int64
@@ -84,14 +85,15 @@ type SlotStats struct {
 	BytesIn, BytesOut int64
 	// StreamsOpened counts upgrades and event streams.
 	StreamsOpened int64
-	// Latency holds how long the requests took that were not streams.
-	Latency Histogram
+	// Latency holds how long the requests took that were not streams, Open for how
+	// long those have been open at least that are so now, in whole seconds.
+	Latency, Open Histogram
 }
 
 func (s *slotStats) snapshot() SlotStats {
 	out := SlotStats{
 		Faults: s.faults.Load(), BytesIn: s.in.Load(), BytesOut: s.out.Load(),
-		StreamsOpened: s.streams.Load(), Latency: s.latency.snapshot(), Causes: map[string]int64{},
+		StreamsOpened: s.streams.Load(), Latency: s.latency.snapshot(), Open: s.open.snapshot(time.Now()), Causes: map[string]int64{},
 	}
 	out.Errors = s.fails.Load() + out.Faults
 	for i := range s.classes {

@@ -58,6 +58,9 @@ func TestAnEventStreamIsFlushedAtOnceAndCountedAsAStream(t *testing.T) {
 	if s := f.stats(); s.Streams != 1 || s.InFlight != 1 {
 		t.Errorf("streams %d, in flight %d", s.Streams, s.InFlight)
 	}
+	if n := openNow(&f.proxy.stats[slotKey{"backend", "blue"}].open); n != 0 {
+		t.Errorf("the stream is one of %d requests that take long", n)
+	}
 	for i := range 3 {
 		event := fmt.Sprintf("data: %d\n\n", i)
 		next <- event

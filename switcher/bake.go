@@ -54,6 +54,8 @@ type BakeSeen struct {
 	Requests BakeTally `json:"requests,omitzero"` // that failed
 	Probes   BakeTally `json:"probes,omitzero"`   // that failed
 	Latency  BakeTally `json:"latency,omitzero"`  // requests that were slow
+	// Watched is for how long somebody looked.
+	Watched time.Duration `json:"watched_ns,omitzero"`
 }
 
 // BakeTally counts samples, and stretches of time that are over.
@@ -94,6 +96,9 @@ type Baseline struct {
 	// P95Most is the highest that the 95th percentile may be, given how few
 	// requests it was measured on.
 	P95Most time.Duration `json:"p95_most_ns"`
+	// Open are the requests that had been open for long, as those of clients that
+	// wait for news: the new slot will have as many.
+	Open int64 `json:"open,omitempty"`
 }
 
 // final reports whether nothing more is to come.

@@ -188,3 +188,24 @@ func TestARollbackThatIsUndoneTakesItsMarkBack(t *testing.T) {
 	}
 	res.Lose("the test ended")
 }
+
+func TestAGoodReleaseThatCannotBeSavedIsToldOf(t *testing.T) {
+	w, s, _ := releaseWorld(t)
+	mustSwitch(t, s, to(Green))
+	rolledBack(t, s, Request{Actor: root})
+	res := mustReserve(t, s, KindDeploy)
+	w.faults.arm(1, failWrites)
+	if _, err := s.EndReservation(res.ID, Record{Outcome: Done, Moves: []Move{backendToGreen()}}, "r2"); err != nil {
+		t.Fatal(err)
+	}
+	w.faults.arm(0, "")
+	if bad := badReleases(s, "backend"); bad != "" {
+		t.Errorf("bad after all: %s", bad)
+	}
+	if told := strings.Join(s.Warnings(), "\n"); !strings.Contains(told, "after a restart they may be refused") {
+		t.Errorf("the warnings are %q", told)
+	}
+	if bad := badReleases(w.mustBoot(), "backend"); bad != "r2" {
+		t.Errorf("bad after a restart: %q", bad)
+	}
+}

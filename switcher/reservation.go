@@ -126,10 +126,10 @@ func (s *Switcher) StepReservation(id, step, level, text string) error {
 
 // EndReservation ends a reservation with the record of what was done under it:
 // its outcome, moves, services, error, warning, reason and bake count, the rest
-// is filled in. good are releases of the moved services that are not bad any
-// more: they were deployed nevertheless, and kept. It is refused as busy while
-// an operation of the reservation runs.
-func (s *Switcher) EndReservation(id string, r Record, good ...string) (Record, error) {
+// is filled in. exonerate are bad releases of the moved services that are not bad
+// any more: they were deployed nevertheless, and kept. It is refused as busy
+// while an operation of the reservation runs.
+func (s *Switcher) EndReservation(id string, r Record, exonerate ...string) (Record, error) {
 	s.mu.Lock()
 	res, err := s.reservationLocked(id)
 	if err == nil && s.op != nil && s.op.within == id {
@@ -141,14 +141,14 @@ func (s *Switcher) EndReservation(id string, r Record, good ...string) (Record, 
 	}
 	res.ending = true
 	s.mu.Unlock()
-	s.exonerate(r.Moves, good)
+	s.exonerate(r.Moves, exonerate)
 	return res.end(r), nil
 }
 
 // exonerate forgets that releases are bad. The reservation still keeps others
 // out; what happens by itself is waited for.
-func (s *Switcher) exonerate(moves []Move, good []string) {
-	if len(good) == 0 {
+func (s *Switcher) exonerate(moves []Move, releases []string) {
+	if len(releases) == 0 {
 		return
 	}
 	op, err := s.beginPatiently(context.Background(), kindBake, Request{Actor: s.opts.Actor, always: true})
@@ -156,7 +156,7 @@ func (s *Switcher) exonerate(moves []Move, good []string) {
 		next := s.next(s.State())
 		for _, m := range moves {
 			if svc, known := next.Services[m.Service]; known {
-				svc.BadReleases = slices.DeleteFunc(svc.BadReleases, func(b BadRelease) bool { return slices.Contains(good, b.Release) })
+				svc.BadReleases = slices.DeleteFunc(svc.BadReleases, func(b BadRelease) bool { return slices.Contains(releases, b.Release) })
 				next.Services[m.Service] = svc
 			}
 		}

@@ -105,6 +105,11 @@ func TestListenersAreFound(t *testing.T) {
 			if err != nil || got.PID != os.Getpid() || got.UID != uint32(os.Geteuid()) || !strings.Contains(got.Command, filepath.Base(os.Args[0])) {
 				t.Errorf("on %s, where we listen as %s, is %+v, %v", where, address, got, err)
 			}
+			dir, err := got.Directory()
+			args, err2 := got.Arguments()
+			if here, _ := os.Getwd(); dir != here || !slices.Equal(args, os.Args) {
+				t.Errorf("we run in %s with %q, %v, %v", dir, args, err, err2)
+			}
 		}
 		l.Close()
 		if got, err := systemd.ListenerOf(where[0]); !errors.Is(err, systemd.ErrNoListener) {

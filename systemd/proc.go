@@ -66,6 +66,18 @@ func describe(pid int) (Listener, error) {
 	return l, err
 }
 
+// Directory is where the process runs now.
+func (l Listener) Directory() (string, error) {
+	return os.Readlink(fmt.Sprintf("/proc/%d/cwd", l.PID))
+}
+
+// Arguments are the words of its command line, which it may have overwritten
+// with anything.
+func (l Listener) Arguments() ([]string, error) {
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", l.PID))
+	return strings.Split(strings.TrimRight(string(line), "\x00"), "\x00"), err
+}
+
 // commandOf is the command line, which a process may have overwritten with
 // anything.
 func commandOf(dir string) (string, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -166,7 +167,7 @@ func (u *Units) Enable(ctx context.Context, units ...string) error {
 	if !installable {
 		return while(Enabling, strings.Join(units, " "), errors.New("a unit file without an [Install] section cannot be enabled"))
 	}
-	return u.reloadAfter(ctx, len(changes))
+	return u.reloadAfter(ctx, len(changes), units, "disabled")
 }
 
 // Disable is the opposite of Enable. It stops nothing.
@@ -175,7 +176,7 @@ func (u *Units) Disable(ctx context.Context, units ...string) error {
 	if err != nil {
 		return u.explainFiles(ctx, Disabling, units, err)
 	}
-	return u.reloadAfter(ctx, len(changes))
+	return u.reloadAfter(ctx, len(changes), units, "enabled")
 }
 
 // explainFiles names the unit at fault where its state says so.
@@ -188,8 +189,15 @@ func (u *Units) explainFiles(ctx context.Context, doing Doing, units []string, e
 	return while(doing, strings.Join(units, " "), u.explain(ctx, err))
 }
 
-func (u *Units) reloadAfter(ctx context.Context, changes int) error {
-	if changes == 0 {
+// reloadAfter has systemd read its files anew where something was changed, or
+// where it still remembers what was before a change: whoever made that was killed
+// before the reload.
+func (u *Units) reloadAfter(ctx context.Context, changes int, units []string, before string) error {
+	remembers := func(unit string) bool {
+		s, err := u.state(ctx, unit)
+		return err == nil && s.UnitFileState == before
+	}
+	if changes == 0 && !slices.ContainsFunc(units, remembers) {
 		return nil
 	}
 	return u.Reload(ctx)

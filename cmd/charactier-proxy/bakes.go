@@ -3,10 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -49,16 +46,18 @@ type bakes struct {
 
 // baking is the bake of one service.
 type baking struct {
-	id      string
-	place   place
-	judge   *bake.Judge
-	from    proxy.SlotStats
-	probes  int64 // of the watch, when the bake began
-	failed  int64 // of them
-	since   time.Time
-	already time.Duration // that had passed then
-	text    string
-	asking  bool // a probe is under way
+	id    string
+	place place
+	judge *bake.Judge
+	from  proxy.SlotStats
+	// openBefore is what the baseline has open.
+	openBefore int64
+	probes     int64 // of the watch, when the bake began
+	failed     int64 // of them
+	since      time.Time
+	already    time.Duration // that had passed then
+	text       string
+	asking     bool // a probe is under way
 
 	noted   time.Time // when it was last saved what it has seen
 	seen    switcher.BakeSeen
@@ -83,14 +82,6 @@ func (b *bakes) run(ctx context.Context) {
 			return
 		}
 	}
-}
-
-// mark remembers what a slot did before its swap.
-func (b *bakes) mark(p place) {
-	stats := b.stats()[p.service][string(p.slot)]
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.begun[p] = stats
 }
 
 // look brings every bake up to date and returns those that ended, by the ID of
@@ -192,11 +183,15 @@ func (b *bakes) runningLocked(name string, svc switcher.ServiceState) *baking {
 	p := place{name, svc.Active}
 	now, health := time.Now(), b.watches.status(p)
 	r := &baking{
-		id: svc.Bake.ID, place: p, judge: bake.New(svc.Bake.Plan, svc.Bake.Baseline), from: b.begun[p],
+		id: svc.Bake.ID, place: p, judge: bake.New(svc.Bake.Plan, svc.Bake.Baseline), from: b.begun[p], openBefore: svc.Bake.Baseline.Open,
 		probes: health.Probes, failed: health.ProbesFailed, since: now, already: max(0, now.Sub(svc.Bake.Since)),
 		noted: now, seen: svc.Bake.Seen,
 	}
-	r.judge.Resume(r.already, svc.Bake.Seen)
+	seen := svc.Bake.Seen
+	if _, here := b.begun[p]; here {
+		seen.Watched = r.already // nobody was away
+	}
+	r.judge.Resume(r.already, seen)
 	b.running[name] = r
 	return r
 }
@@ -216,10 +211,20 @@ func (r *baking) look(now proxy.SlotStats, w *watches) switcher.Verdict {
 	}
 	if above := r.judge.SlowAbove(); above > 0 {
 		c.Slow = int64(latency.Above(above))
+		r.addOpen(&c, latency, now.Open, above)
 	}
 	verdict := r.judge.Look(r.passed(), c)
 	r.text = r.judge.Text(verdict)
 	return verdict
+}
+
+// addOpen counts the requests as slow that are open for too long already. What is
+// never answered ends only when its client has lost patience, perhaps after the
+// bake, and then it is the client who ended it.
+func (r *baking) addOpen(c *bake.Counts, latency, open proxy.Histogram, above time.Duration) {
+	if n := int64(open.Above(above)) - r.openBefore; n > 0 {
+		c.Timed, c.Slow, c.P95 = c.Timed+n, c.Slow+n, latency.With(open, above).Quantile(0.95)
+	}
 }
 
 // fillLocked probes the slot beside, where users send too little.
@@ -246,122 +251,4 @@ func (b *bakes) live(service string, result switcher.BakeResult) switcher.BakeRe
 		result.Text = r.text
 	}
 	return result
-}
-
-// conclude saves how bakes of one switch ended, or returns the traffic.
-func (b *bakes) conclude(ctx context.Context, id string, results map[string]switcher.BakeResult) {
-	state := b.switcher.State()
-	cause := causeOfReturn(state, results)
-	if cause != "" {
-		if b.returnAll(ctx, state, id, cause, results) {
-			return
-		}
-		results = together(state, id, cause, results)
-	}
-	if err := b.switcher.EndBake(ctx, id, results); err != nil && ctx.Err() == nil {
-		b.log.Warn("ending a bake", zap.String("op", id), zap.Error(err))
-	}
-}
-
-// causeOfReturn is the service whose bake sends the traffic back; empty if none
-// does.
-func causeOfReturn(st switcher.State, results map[string]switcher.BakeResult) string {
-	for _, name := range slices.Sorted(maps.Keys(results)) {
-		bake := st.Services[name].Bake
-		if v := results[name].Verdict; v == switcher.BakeFailed || v == switcher.Inconclusive && bake != nil && bake.Plan.Return {
-			return name
-		}
-	}
-	return ""
-}
-
-// together are the results of all services of a switch when one of them sends
-// the traffic of all back.
-func together(st switcher.State, id, cause string, results map[string]switcher.BakeResult) map[string]switcher.BakeResult {
-	all := maps.Clone(results)
-	for name, svc := range bakingNow(st) {
-		if _, ended := all[name]; !ended && svc.Bake.ID == id {
-			r := svc.Bake.BakeResult
-			r.Verdict, r.Text = results[cause].Verdict, "together with "+cause
-			all[name] = r
-		}
-	}
-	return all
-}
-
-// returnAll returns the traffic of a switch and reports whether that is done or
-// nothing is left to do.
-func (b *bakes) returnAll(ctx context.Context, st switcher.State, id, cause string, results map[string]switcher.BakeResult) (done bool) {
-	from := st.Services[cause].Active
-	found := fmt.Sprintf("%s %s: bake %s: %s", cause, from, results[cause].Verdict, results[cause].Text)
-	b.tell(id, place{cause, from}, found+"; returning the traffic to "+string(from.Other()))
-	rec, _, err := b.switcher.Return(ctx, id, switcher.Request{Actor: b.actor, Reason: found, Wait: returnWait}, together(st, id, cause, results))
-	switch {
-	case err == nil:
-		b.log.Warn("the traffic was returned", zap.String("why", found), zap.String("switch", id), zap.String("op", rec.ID), zap.Any("moves", rec.Moves))
-		return true
-	case ctx.Err() != nil:
-		return true // the bake goes on after the restart
-	case errors.Is(err, switcher.ErrNothingToRollBack):
-		return false // somebody moved it meanwhile
-	}
-	b.tell(id, place{cause, from}, fmt.Sprintf("%s; the traffic stays on %s, it could not be returned: %v", found, from, err))
-	b.log.Error("the traffic could not be returned", zap.String("why", found), zap.String("switch", id), zap.Error(err))
-	return false
-}
-
-func (b *bakes) tell(id string, p place, text string) {
-	b.events.Publish(switcher.Event{Kind: "bake", Op: id, Service: p.service, Slot: p.slot, Level: switcher.LevelError, Text: text})
-}
-
-// bakeWith says what a switch is to bake and how: for the wanted time, or for
-// each service's own if that is negative.
-func (d *daemon) bakeWith(wanted time.Duration) func(switcher.Move) *switcher.Bake {
-	if wanted == 0 {
-		return nil
-	}
-	return func(m switcher.Move) *switcher.Bake {
-		service := d.config.current().Services[m.Service]
-		if service == nil {
-			return nil
-		}
-		plan := service.BakePlan()
-		if wanted > 0 {
-			plan.Time = wanted
-		}
-		if plan.Time == 0 {
-			return nil
-		}
-		base := d.baseline(place{m.Service, m.From})
-		d.bakes.mark(place{m.Service, m.To})
-		return &switcher.Bake{Plan: plan, Baseline: base, BakeResult: switcher.BakeResult{Text: bake.Plan(plan, base)}}
-	}
-}
-
-// baseline is what an active slot did in the last minutes.
-func (d *daemon) baseline(p place) switcher.Baseline {
-	since := d.switcher.State().Services[p.service].Since
-	before, at, ok := d.sampler.before(p.service, string(p.slot), since)
-	if !ok {
-		return switcher.Baseline{Slot: p.slot}
-	}
-	now := d.proxy.Stats()[p.service][string(p.slot)]
-	latency := now.Latency.Sub(before.Latency)
-	b := switcher.Baseline{
-		Slot: p.slot, Over: time.Since(at),
-		Requests: max(0, now.Judged()-before.Judged()), Failed: max(0, now.Errors-before.Errors),
-		Timed: int64(latency.Count()), P95: latency.Quantile(0.95),
-	}
-	b.P95Most = latency.Quantile(bake.MostQuantile(b.Timed))
-	return b
-}
-
-// bakeWarning says what to do about a bake whose traffic could not be returned.
-func bakeWarning(service string, s switcher.ServiceState) []string {
-	b := s.Bake
-	if b == nil || b.Returned != "" || b.Verdict != switcher.BakeFailed && !(b.Verdict == switcher.Inconclusive && b.Plan.Return) {
-		return nil
-	}
-	return []string{fmt.Sprintf("%s: the bake of %s ended as %s and the traffic could not be returned to %s (%s): see what is wrong with %s, then charactier-proxyctl rollback --service %s",
-		service, s.Active, b.Verdict, s.Previous, strings.TrimSuffix(b.Text, "."), s.Previous, service)}
 }

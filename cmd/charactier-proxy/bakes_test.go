@@ -21,15 +21,18 @@ type sickSlot struct {
 	address string
 	every   atomic.Int64
 	slow    atomic.Int64 // nanoseconds
+	mute    atomic.Int64 // one in so many requests is not answered before the test ends
+	ended   chan struct{}
 	ill     atomic.Bool
 	n       atomic.Int64
 }
 
 func newSickSlot(t *testing.T, every int64) *sickSlot {
-	s := &sickSlot{}
+	s := &sickSlot{ended: make(chan struct{})}
 	s.every.Store(every)
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
+	t.Cleanup(func() { close(s.ended) })
 	s.address = server.Listener.Addr().String()
 	return s
 }
@@ -48,6 +51,10 @@ func (s *sickSlot) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
+	if mute := s.mute.Load(); mute > 0 && s.n.Add(1)%mute == 0 {
+		<-s.ended
+		return
+	}
 	if every := s.every.Load(); every > 0 && s.n.Add(1)%every == 0 {
 		w.WriteHeader(http.StatusInternalServerError)
 	}
@@ -55,13 +62,16 @@ func (s *sickSlot) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // users send requests, each again as soon as it was answered and a little later,
 // until the test ends.
-func users(t *testing.T, n int, address, path string) {
+func users(t *testing.T, n int, address, path string) { usersFor(t, n, address, path, 0) }
+
+// usersFor give a request up after a while.
+func usersFor(t *testing.T, n int, address, path string, patience time.Duration) {
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{}, n)
 	for range n {
 		go func() {
 			defer func() { done <- struct{}{} }()
-			client := http.Client{Transport: &http.Transport{}}
+			client := http.Client{Transport: &http.Transport{}, Timeout: patience}
 			defer client.CloseIdleConnections()
 			for ctx.Err() == nil {
 				req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
@@ -371,5 +381,18 @@ func TestAServicesOwnBakeTimeMayBeNone(t *testing.T) {
 	rec, err := w.client.Switch(t.Context(), control.SwitchRequest{Bake: -1})
 	if err != nil || rec.Bake != nil {
 		t.Errorf("the switch answered %+v, %v", rec, err)
+	}
+}
+
+// Who gets no answer gives up, which is no fault of the slot in any count: nobody
+// has failed, and all that were answered were answered at once.
+func TestAReleaseThatLeavesRequestsOpenIsReturned(t *testing.T) {
+	green := newSickSlot(t, 0)
+	green.mute.Store(4)
+	w, address := bakeWorld(t, newSickSlot(t, 0), green)
+	usersFor(t, 40, address, "/", 1500*time.Millisecond)
+	got := w.verdict(w.mustBake(control.SwitchRequest{Bake: 15 * time.Second}).ID)
+	if got.Verdict != switcher.BakeFailed || got.Returned == "" || !strings.Contains(got.Text, "requests take longer than before") {
+		t.Errorf("the bake is %+v", got)
 	}
 }

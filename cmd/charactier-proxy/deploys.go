@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -53,25 +52,21 @@ func markOf(path string) (m fileMark) {
 func (d *deploys) unfinished(root string, now time.Time) *deploy.Found {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	dir := markOf(filepath.Join(root, "deploys"))
+	dir := markOf(deploy.Dir(root))
 	if d.root == root && d.dir == dir && now.Sub(dir.modified) >= journalGrace && now.Sub(d.read) < journalAge &&
-		(d.found == nil || d.file == markOf(d.journal(d.found.ID))) {
+		(d.found == nil || d.file == markOf(deploy.JournalPath(root, d.found.ID))) {
 		return d.found
 	}
 	// The mark is older than what is read: what comes in between is read once more.
 	d.root, d.dir, d.read = root, dir, now
 	if d.found != nil {
-		d.file = markOf(d.journal(d.found.ID))
+		d.file = markOf(deploy.JournalPath(root, d.found.ID))
 	}
 	before := d.found
 	if d.found, _ = deploy.Unfinished(root); d.found != nil && (before == nil || before.ID != d.found.ID) {
 		d.file = fileMark{} // it is read once more
 	}
 	return d.found
-}
-
-func (d *deploys) journal(id string) string {
-	return filepath.Join(d.root, "deploys", id, "journal.jsonl")
 }
 
 // deployStatus is nil where no deploy is unfinished.
@@ -83,7 +78,7 @@ func (d *daemon) deployStatus(now time.Time) *control.DeployStatus {
 	}
 	return &control.DeployStatus{
 		ID: found.ID, Kind: found.Kind, By: found.By, Begun: found.Begun, At: found.At, Release: found.Release,
-		Running: d.switcher.Reservation() != nil || isLocked(filepath.Join(root, "deploys", "lock")),
+		Running: d.switcher.Reservation() != nil || isLocked(deploy.LockPath(root)),
 	}
 }
 

@@ -53,7 +53,7 @@ func (d *daemon) EndReservation(_ context.Context, r control.ReserveEnd, by swit
 	if err := d.mayUse(r.ID, by); err != nil {
 		return switcher.Record{}, err
 	}
-	return d.switcher.EndReservation(r.ID, r.Record, r.Good...)
+	return d.switcher.EndReservation(r.ID, r.Record, r.Exonerate...)
 }
 
 // mayUse refuses a reservation to everybody but the user who has it: its ID is

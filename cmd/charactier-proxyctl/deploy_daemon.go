@@ -72,9 +72,9 @@ func (l deployLease) Move(ctx context.Context, kind switcher.Kind, services []st
 	return move(ctx, control.SwitchRequest{Services: services, Reason: inHistory(reason, control.MaxReason), Drain: -1, Bake: bake, Within: l.Reservation.ID})
 }
 
-func (l deployLease) End(ctx context.Context, r switcher.Record, good []string) error {
+func (l deployLease) End(ctx context.Context, r switcher.Record, exonerate []string) error {
 	r.Error, r.Warning = inHistory(r.Error, control.MaxText), inHistory(r.Warning, control.MaxText)
-	_, err := l.Reservation.End(ctx, r, good...)
+	_, err := l.Reservation.End(ctx, r, exonerate...)
 	return err
 }
 

@@ -82,7 +82,7 @@ func (e *env) releases(cfg *config.Config, status control.Status) ([]listedRelea
 		marks, err = store.Marks()
 	}
 	if errors.Is(err, fs.ErrPermission) && e.uid != 0 {
-		return nil, usagef("sudo "+e.self()+" deploy --list", "only root may read the releases in %s", cfg.Deploy.Root)
+		return nil, usagef(e.asRoot(), "only root may read the releases in %s", cfg.Deploy.Root)
 	}
 	all := []listedRelease{}
 	for _, r := range kept {

@@ -134,7 +134,7 @@ func TestWhoOnlyLooksMakesNoDirectory(t *testing.T) {
 	}
 	for _, args := range [][]string{{"plan"}, {"deploy", "--dry-run"}} {
 		code, out, said := l.runs(t, filepath.Join(t.TempDir(), "none"), args...)
-		if code != control.ExitUnreachable || !strings.Contains(said, "hint: sudo charactier-proxyctl --socket ") {
+		if code != control.ExitUnreachable || !strings.Contains(said, "hint: systemctl status charactier-proxy\n") {
 			t.Errorf("%s: exit code %d:\n%s%s", args, code, out, said)
 		}
 	}
@@ -158,7 +158,7 @@ func TestAnInvalidConfigurationIsShownAsConfigCheckShowsIt(t *testing.T) {
 		t.Fatalf("config check says %q", want)
 	}
 	for _, args := range [][]string{{"deploy"}, {"deploy", "--list"}, {"plan"}, {"rollback", "--to", "x"}} {
-		if code, said := look(args...); code != control.ExitUsage || said != want+"hint: charactier-proxyctl config check\n" {
+		if code, said := look(args...); code != control.ExitUsage || said != want+"hint: charactier-proxyctl --config "+path+" config check\n" {
 			t.Errorf("%v: exit code %d, said:\n%s\nwant:\n%s", args, code, said, want)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -34,17 +33,17 @@ func (e *env) newDeployLog(path, root string) *deployLog {
 }
 
 // openLocked opens the logs that a line of a deploy belongs into.
-func (l *deployLog) openLocked(deploy string) {
+func (l *deployLog) openLocked(id string) {
 	if !l.opened {
 		l.opened, l.all = true, l.openOne(l.path)
 	}
-	if deploy == l.deploy || deploy == "" {
+	if id == l.deploy || id == "" {
 		return
 	}
 	if err := closeLog(l.own); err != nil {
 		l.fail(err)
 	}
-	l.deploy, l.own = deploy, l.openOne(filepath.Join(l.root, "deploys", deploy, "log"))
+	l.deploy, l.own = id, l.openOne(deploy.LogPath(l.root, id))
 }
 
 func (l *deployLog) openOne(path string) *os.File {

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
+	"charactier-proxy/switcher/control"
 	"charactier-proxy/switcher/deploy"
 	"charactier-proxy/systemd"
 )
@@ -58,24 +61,26 @@ func (e *env) lookAtWorks(ctx context.Context, f *deployFlags) (*works, error) {
 		return nil, err
 	}
 	// It is asked again for the plan, and would be waited for there.
-	if _, err := e.client().Status(ctx); err != nil {
-		return nil, e.rather("plan", err)
+	if _, err := e.client().Status(ctx); errors.Is(err, fs.ErrPermission) || errors.Is(err, control.ErrForbidden) {
+		return nil, e.betterAsRoot(err)
+	} else if err != nil {
+		return nil, err
 	}
 	w.store = deploy.LookStore(w.config.Deploy.Root)
 	w.log = e.newDeployLog("", w.config.Deploy.Root)
-	if w.units, err = newLasting(ctx, systemd.ConnectUnits); err != nil {
-		return nil, e.rather("plan", err)
+	if w.units, err = newReconnecting(ctx, systemd.ConnectUnits); err != nil {
+		return nil, e.betterAsRoot(err)
 	}
 	w.onClose(w.units.Close)
 	return w, nil
 }
 
-// rather says of what failed that root may have more luck.
-func (e *env) rather(verb string, err error) error {
+// betterAsRoot says of what failed that root may have more luck.
+func (e *env) betterAsRoot(err error) error {
 	if e.uid == 0 {
 		return err
 	}
-	return hintedError{err, "sudo " + e.self() + " " + verb}
+	return hintedError{err, e.asRoot()}
 }
 
 // printPlan is what plan and deploy --dry-run print.

@@ -14,7 +14,7 @@ import (
 
 // deployUnits is systemd as a deploy sees it. What is wanted of a unit may be
 // wanted twice.
-type deployUnits struct{ bus *lasting[*systemd.Units] }
+type deployUnits struct{ bus *reconnecting[*systemd.Units] }
 
 // unitFailure shows the journal of a unit that failed.
 type unitFailure struct{ *systemd.UnitError }
@@ -136,6 +136,21 @@ func (u deployUnits) Owner(address string) (unit, process string, err error) {
 	}
 	slices.Sort(units)
 	return strings.Join(slices.Compact(units), " and "), strings.Join(processes, " and "), nil
+}
+
+// Serving leaves out a process that has ended meanwhile.
+func (u deployUnits) Serving(address string) (all []deploy.Process, err error) {
+	listeners, err := systemd.ListenersOf(address)
+	for _, l := range listeners {
+		dir, err := l.Directory()
+		if err != nil {
+			continue
+		}
+		if args, err := l.Arguments(); err == nil {
+			all = append(all, deploy.Process{Directory: dir, Arguments: args})
+		}
+	}
+	return all, err
 }
 
 // build runs one command of a build in a unit of its own.

@@ -1,19 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"os/signal"
 	"os/user"
 	"slices"
 	"strings"
-	"syscall"
 
 	"charactier-proxy/cmd/internal/config"
-	"charactier-proxy/cmd/internal/notify"
 	"charactier-proxy/switcher"
 	"charactier-proxy/switcher/deploy"
 	"charactier-proxy/switcher/deploy/release"
@@ -25,7 +19,7 @@ type works struct {
 	config   *config.Config
 	services []string // chosen
 	store    *deploy.Store
-	units    *lasting[*systemd.Units]
+	units    *reconnecting[*systemd.Units]
 	view     deployView
 	log      *deployLog
 	closers  []func() error
@@ -34,7 +28,7 @@ type works struct {
 // openWorks reads the configuration and connects to whatever a deploy needs.
 func (e *env) openWorks(ctx context.Context, f *deployFlags) (_ *works, err error) {
 	if e.uid != 0 {
-		return nil, usagef("sudo "+program+" …", "this starts and stops units and writes releases: it must be run by root")
+		return nil, usagef(e.asRoot(), "this starts and stops units and writes releases: it must be run by root")
 	}
 	w := &works{}
 	defer func() {
@@ -48,7 +42,7 @@ func (e *env) openWorks(ctx context.Context, f *deployFlags) (_ *works, err erro
 	if w.services, err = w.choose(f.services); err != nil {
 		return nil, err
 	}
-	if w.units, err = newLasting(ctx, systemd.ConnectUnits); err != nil {
+	if w.units, err = newReconnecting(ctx, systemd.ConnectUnits); err != nil {
 		return nil, err
 	}
 	w.onClose(w.units.Close)
@@ -111,7 +105,7 @@ func (w *works) options(e *env) deploy.Options {
 		Root: d.Root, Services: w.config.DeployServices(), Keep: d.Keep, MinFree: uint64(d.MinFree),
 		Repository: release.Shown(d.Repository), Hooks: d.Hooks, HookTimeout: d.HookTimeout,
 		Daemon: deployDaemon{e.client()}, Units: deployUnits{w.units},
-		Releases: w.store, Probe: w.probe, Actor: e.actor(), Remembered: e.remembered,
+		Releases: w.store, Probe: w.probe, Actor: e.actor(), SavedActive: e.savedActive,
 		Report: func(r deploy.Report) { w.view.report(r); w.log.write(r) },
 	}
 	if e.canAsk {
@@ -123,8 +117,8 @@ func (w *works) options(e *env) deploy.Options {
 	return o
 }
 
-// remembered are the active slots by the daemon's state file.
-func (e *env) remembered() (map[string]switcher.Slot, error) {
+// savedActive are the active slots by the daemon's state file.
+func (e *env) savedActive() (map[string]switcher.Slot, error) {
 	state, err := switcher.ReadState(e.paths().StateDir)
 	if err != nil {
 		return nil, err
@@ -134,28 +128,6 @@ func (e *env) remembered() (map[string]switcher.Slot, error) {
 		active[name] = s.Active
 	}
 	return active, nil
-}
-
-// askPerson waits for a yes or a no, at most until ctx ends. A terminal that is
-// gone has said neither.
-func (e *env) askPerson(ctx context.Context, question string) (yes bool, err error) {
-	fmt.Fprintf(e.stderr, "%s [y/N] ", question)
-	type answer struct {
-		line string
-		err  error
-	}
-	answers := make(chan answer, 1)
-	go func() {
-		line, err := bufio.NewReader(e.stdin).ReadString('\n')
-		answers <- answer{line, err}
-	}()
-	select {
-	case a := <-answers:
-		said := strings.ToLower(strings.TrimSpace(a.line))
-		return said == "y" || said == "yes", a.err
-	case <-ctx.Done():
-		return false, context.Cause(ctx)
-	}
 }
 
 // actor is who runs this command.
@@ -177,64 +149,4 @@ func (w *works) probe(ctx context.Context, s deploy.Service, slot switcher.Slot)
 		return "", err
 	}
 	return fields.Get(s.ReleaseHeader), nil
-}
-
-// untilSignal returns a context that the first SIGINT, SIGTERM or SIGHUP ends.
-// Further ones change nothing: what is undone then must not be left half. A
-// terminal that is gone makes no writing to it fatal.
-func (e *env) untilSignal(ctx context.Context, w *works) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	// Taken and not looked at, rather than ignored, which hooks and git would
-	// inherit.
-	pipes := make(chan os.Signal, 1)
-	signal.Notify(pipes, syscall.SIGPIPE)
-	done := make(chan struct{})
-	go func() {
-		for {
-			select {
-			case s := <-signals:
-				w.view.notef("%s: stopping; wait until it says where the traffic is", s)
-				cancel(fmt.Errorf("%s", s))
-			case <-done:
-				return
-			}
-		}
-	}()
-	return ctx, func() {
-		signal.Stop(signals)
-		signal.Stop(pipes)
-		close(done)
-		cancel(nil)
-	}
-}
-
-// tellOutside tells the webhook how a deploy ended, where one is configured. That
-// it cannot be told is no failure of the deploy.
-func (w *works) tellOutside(e *env, r deploy.Result, err error) {
-	outcome := notify.Success
-	switch {
-	case err == nil && r.Outcome != switcher.Done, errors.Is(err, deploy.ErrDetached):
-		return
-	case errors.Is(err, deploy.ErrReturned):
-		outcome = notify.Return
-	case err != nil:
-		outcome = notify.Failure
-	}
-	d := w.config.Deploy
-	if d.Notify == "" || !slices.Contains(d.NotifyOn, string(outcome)) {
-		return
-	}
-	host, _ := os.Hostname() // without one the message says less
-	m := notify.Message{
-		Outcome: outcome, Deploy: r.ID, Release: r.Release, Revision: r.Revision, Subject: r.Subject,
-		Services: w.services, Host: host, By: e.actor().String(), Duration: r.Took, Where: whereNow(r, err),
-	}
-	if err != nil {
-		m.Error = err.Error()
-	}
-	if err := notify.Send(context.Background(), d.Notify, m); err != nil {
-		e.warnf("%v", err)
-	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -84,7 +85,7 @@ func (e *env) printFindings(findings []doctor.Finding, all bool) {
 			if !first {
 				e.printf("\n")
 			}
-			e.printf("%s\n", e.paint(bold, orElse(clean(f.Service), "machine")))
+			e.printf("%s\n", e.paint(bold, cmp.Or(clean(f.Service), "machine")))
 			group, first = f.Service, false
 		}
 		e.printFinding(f)
@@ -101,7 +102,11 @@ func (e *env) printFinding(f doctor.Finding) {
 	}
 	e.printf("  %s %s: %s\n", e.levelMark(f.Level), where, clean(f.Text))
 	if f.Mend != "" && f.Level != doctor.OK {
-		e.printf("         %s %s\n", e.glyph("↳", "->"), e.paint(bold, clean(f.Mend)))
+		lead := e.glyph("↳ ", "-> ")
+		for line := range strings.Lines(f.Mend) {
+			e.printf("         %s%s\n", lead, e.paint(bold, clean(strings.TrimSuffix(line, "\n"))))
+			lead = e.glyph("  ", "   ")
+		}
 	}
 }
 
@@ -155,11 +160,4 @@ func (e *env) facts(ctx context.Context, f *doctorFlags) (*doctor.Facts, error) 
 	}
 	facts.Services = some
 	return facts, nil
-}
-
-func orElse(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
 }

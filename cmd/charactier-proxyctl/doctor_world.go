@@ -47,7 +47,7 @@ func (l localUnits) Unit(ctx context.Context, name string) (doctor.Unit, error) 
 	u := doctor.Unit{
 		Name: name, Load: state.LoadState, Active: state.ActiveState, Sub: state.SubState, Result: state.Result, Enabled: state.UnitFileState,
 		Restarts: state.NRestarts, ExitCode: state.ExecMainCode, Status: state.ExecMainStatus, PID: state.MainPID, Since: state.ActiveSince,
-		Environment: settings.Environment, Directory: settings.WorkingDirectory, StopTimeout: settings.StopTimeout,
+		Environment: settings.Environment, Directory: settings.WorkingDirectory, Root: settings.RootDirectory, Commands: settings.Commands, StopTimeout: settings.StopTimeout,
 	}
 	for _, file := range settings.EnvironmentFiles {
 		u.Variables = append(u.Variables, doctor.ReadEnvironment(file.Path, name, file.Optional)...)

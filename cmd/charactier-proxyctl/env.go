@@ -18,6 +18,7 @@ type env struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
 	uid, pid       int
+	args           []string // of this command
 	now            func() time.Time
 	version        string
 

@@ -122,7 +122,7 @@ func (t target) down() string {
 func (t target) bad() string {
 	for _, b := range t.service.BadReleases {
 		if b.Release == t.slot.Release && b.Release != "" {
-			return fmt.Sprintf("release %s of %s was returned from at %s: %s", clean(b.Release), t, clock(b.Since), orElse(clean(b.Reason), "no reason was given"))
+			return fmt.Sprintf("release %s of %s was returned from at %s: %s", clean(b.Release), t, clock(b.Since), cmp.Or(clean(b.Reason), "no reason was given"))
 		}
 	}
 	if t.service.RolledBack && t.slot.Name == t.service.Previous {
@@ -144,11 +144,15 @@ func dangers(all []target, of ...func(target) string) string {
 	return strings.Join(texts, "; ")
 }
 
-// confirmForce asks about the dangers that there are.
+// confirmForce asks about the dangers that there are. Who has answered already
+// reads of requests that will fail all the same.
 func (e *env) confirmForce(f *moveFlags, all []target) error {
 	what := "--force moves " + f.scope() + " without looking whether the target is healthy"
 	if found := dangers(all, target.down, target.bad); found != "" {
 		what = found
+	}
+	if down := dangers(all, target.down); f.yes && down != "" {
+		e.warnf("%s", down)
 	}
 	return e.confirm(f.yes, what)
 }

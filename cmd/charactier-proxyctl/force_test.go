@@ -35,12 +35,12 @@ func TestAForcedMoveToASlotThatDoesNotRun(t *testing.T) {
 		"rollback as root, not confirmed": {0, []string{"rollback", "--force"}, control.ExitUsage,
 			[]string{"release r2 of green of backend was returned from", "500s at the login: this must be confirmed"}},
 		"rollback as somebody else": {1000, []string{"rollback", "--force", "--yes"}, control.ExitRefused,
-			[]string{"green of backend: backend-green.service is ", "traffic: backend stays on blue", "hint: sudo charactier-proxyctl --socket SOCKET rollback\n"}},
+			[]string{"green of backend: backend-green.service is ", "traffic: backend stays on blue", "hint: sudo charactier-proxyctl --socket SOCKET --config CONFIG rollback\n"}},
 		"switch as somebody else": {1000, []string{"switch", "green", "--force", "--yes"}, control.ExitRefused,
-			[]string{"hint: sudo systemctl start backend-green.service\n      charactier-proxyctl --socket SOCKET switch --wait 30s\n"}},
+			[]string{"hint: sudo systemctl start backend-green.service\n      charactier-proxyctl --socket SOCKET --config CONFIG switch --wait 30s\n"}},
 		"switch as root, not confirmed": {0, []string{"switch", "--force"}, control.ExitUsage,
 			[]string{"green of backend does not answer, backend-green.service is ", "requests will fail with 502"}},
-		"switch as root": {0, []string{"switch", "--force", "--yes"}, control.ExitDone, nil},
+		"switch as root": {0, []string{"switch", "--force", "--yes"}, control.ExitDone, []string{"requests will fail with 502"}},
 	} {
 		for _, state := range []string{"inactive", "failed", "deactivating"} {
 			t.Run(name+", "+state, func(t *testing.T) {
@@ -53,7 +53,7 @@ func TestAForcedMoveToASlotThatDoesNotRun(t *testing.T) {
 					t.Errorf("exit code %d, want %d", code, c.code)
 				}
 				for _, text := range c.says {
-					if text = strings.ReplaceAll(text, "SOCKET", socket); !strings.Contains(said, text) {
+					if text = strings.NewReplacer("SOCKET", socket, "CONFIG", broken).Replace(text); !strings.Contains(said, text) {
 						t.Errorf("it does not say %q:\n%s", text, said)
 					}
 				}

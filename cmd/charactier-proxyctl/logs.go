@@ -128,7 +128,7 @@ func (e *env) loadConfig() (*config.Config, error) {
 	case errors.As(err, &problems):
 		return nil, usageError{invalidText(p.Config, len(problems)), e.self() + " config check", problems.Error()}
 	case errors.Is(err, fs.ErrPermission) && e.uid != 0:
-		return nil, usagef("run it with sudo", "only root may read %s", p.Config)
+		return nil, usagef(e.asRoot(), "only root may read %s", p.Config)
 	case err != nil:
 		return nil, usageError{message: clean(err.Error()), hint: e.self() + " config check"}
 	}

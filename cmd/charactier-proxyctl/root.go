@@ -15,6 +15,7 @@ import (
 // run executes one command line and returns the exit code.
 func run(ctx context.Context, e *env, args []string) int {
 	root := newRootCmd(e)
+	e.args = args
 	root.SetArgs(args)
 	return e.report(root.ExecuteContext(ctx))
 }

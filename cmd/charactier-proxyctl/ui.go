@@ -177,10 +177,35 @@ func (e *env) glyph(fancy, ascii string) string {
 	return fancy
 }
 
+// asRoot is this very command for root, so that it can be pasted.
+func (e *env) asRoot() string {
+	words := []string{"sudo", program}
+	for _, arg := range e.args {
+		words = append(words, shellWord(arg))
+	}
+	return strings.Join(words, " ")
+}
+
+// shellWord is text as one word for a shell.
+func shellWord(text string) string {
+	special := func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_./:=@,+%", r)
+	}
+	if text != "" && !strings.ContainsFunc(text, special) {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}
+
 // self is how to call this program again and mean the same daemon.
 func (e *env) self() string {
-	if e.flags.Socket == "" {
-		return program
+	text := program
+	for _, f := range []struct{ name, value string }{
+		{"--socket", e.flags.Socket}, {"--config", e.flags.Config}, {"--state-dir", e.flags.StateDir},
+	} {
+		if f.value != "" {
+			text += " " + f.name + " " + shellWord(f.value)
+		}
 	}
-	return program + " --socket " + e.flags.Socket
+	return text
 }

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
+	"charactier-proxy/cmd/internal/doctor"
+	"charactier-proxy/cmd/internal/paths"
 	"charactier-proxy/switcher"
 	"charactier-proxy/switcher/control"
 )
@@ -143,5 +147,30 @@ func TestCutKeepsWholeCharactersAndEndsColours(t *testing.T) {
 		if got := cut(c.text, c.width, "…"); got != c.want {
 			t.Errorf("%q to %d: got %q, want %q", c.text, c.width, got, c.want)
 		}
+	}
+}
+
+func TestACommandForRootIsThisOneToTheLetter(t *testing.T) {
+	args := []string{"deploy", "v1.2", "--reason", "it's $HOME; `id` \"now\"", "--config=/etc/a b.yaml", "", "日本"}
+	pasted := strings.Replace((&env{args: args}).asRoot(), "sudo "+program, `printf '%s\n'`, 1)
+	got, err := exec.Command("/bin/sh", "-c", pasted).Output()
+	if want := strings.Join(args, "\n") + "\n"; err != nil || string(got) != want {
+		t.Errorf("%s: got %q, %v, want %q", pasted, got, err, want)
+	}
+}
+
+func TestHintsMeanTheSameDaemonAndConfiguration(t *testing.T) {
+	e := &env{flags: paths.Flags{Socket: "/run/a b.sock", Config: "/etc/c.yaml", StateDir: "/var/lib/c"}}
+	if got, want := e.self(), program+" --socket '/run/a b.sock' --config /etc/c.yaml --state-dir /var/lib/c"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestEachCommandOfAMendHasALine(t *testing.T) {
+	var out bytes.Buffer
+	e := &env{stdout: &out, plain: true}
+	e.printFinding(doctor.Finding{Level: doctor.Fail, Check: "port", Text: "taken", Mend: "ps -fp 1\nsudo kill 1"})
+	if want := "  fail port: taken\n         -> ps -fp 1\n            sudo kill 1\n"; out.String() != want {
+		t.Errorf("got\n%swant\n%s", out.String(), want)
 	}
 }

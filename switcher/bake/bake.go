@@ -61,6 +61,8 @@ type Judge struct {
 	requests, probes, latency spread
 
 	now, earlier Counts // the latter before a restart
+
+	passed, away time.Duration // of which nobody looked
 }
 
 // New returns the judge of a bake that begins.
@@ -90,6 +92,7 @@ func (j *Judge) Resume(passed time.Duration, seen switcher.BakeSeen) {
 	j.requests.resume(passed, seen.Requests)
 	j.probes.resume(passed, seen.Probes)
 	j.latency.resume(passed, seen.Latency)
+	j.passed, j.away = passed, max(0, passed-seen.Watched)
 	j.earlier = Counts{
 		Requests: seen.Requests.Samples, Failed: seen.Requests.Bad, Timed: seen.Latency.Samples, Slow: seen.Latency.Bad,
 		Probes: seen.Probes.Samples, ProbesFailed: seen.Probes.Bad,
@@ -98,8 +101,11 @@ func (j *Judge) Resume(passed time.Duration, seen switcher.BakeSeen) {
 
 // Seen is what a restart must not forget.
 func (j *Judge) Seen() switcher.BakeSeen {
-	return switcher.BakeSeen{Requests: j.requests.BakeTally, Probes: j.probes.BakeTally, Latency: j.latency.BakeTally}
+	return switcher.BakeSeen{Requests: j.requests.BakeTally, Probes: j.probes.BakeTally, Latency: j.latency.BakeTally, Watched: j.watched()}
 }
+
+// watched is for how long the daemon was there to look.
+func (j *Judge) watched() time.Duration { return j.passed - j.away }
 
 // Suspects reports whether something looks worse, be it certain yet or not.
 func (j *Judge) Suspects() bool { return slices.ContainsFunc(j.spreads(), (*spread).suspect) }
@@ -126,7 +132,7 @@ func (j *Judge) Look(passed time.Duration, c Counts) switcher.Verdict {
 	c = c.after(j.earlier)
 	// They are counted one after the other.
 	c.Failed, c.Slow, c.ProbesFailed = min(c.Failed, c.Requests), min(c.Slow, c.Timed), min(c.ProbesFailed, c.Probes)
-	j.now = c
+	j.now, j.passed = c, passed
 	j.requests.look(passed, c.Requests, c.Failed)
 	j.probes.look(passed, c.Probes, c.ProbesFailed)
 	j.latency.look(passed, c.Timed, c.Slow)

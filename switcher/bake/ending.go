@@ -8,7 +8,7 @@ import "charactier-proxy/switcher"
 // say that it ended, and it passes only if there are plenty of these.
 func (j *Judge) ending() switcher.Verdict {
 	verdict := switcher.Passed
-	if j.gone() {
+	if j.gone() || j.absent() {
 		verdict = switcher.Inconclusive
 	}
 	for _, s := range j.spreads() {
@@ -42,6 +42,10 @@ const gonePart = 10
 // gone reports whether the users left: probes fill up where they send little
 // anyway, but a slot whose users are gone was not tried.
 func (j *Judge) gone() bool { return j.fills() && j.now.Requests*gonePart < j.expected() }
+
+// absent reports whether the daemon was away for most of the time: what is known
+// is of a bake that was too short.
+func (j *Judge) absent() bool { return 2*j.watched() < j.plan.Time }
 
 // expected is how many requests were to come during the bake if users sent as
 // many as before; zero where those would be too few for a verdict.

@@ -258,3 +258,17 @@ func TestAGoodReleaseIsNotReturnedBecauseUsersLeave(t *testing.T) {
 	}
 	t.Log(verdicts)
 }
+
+// What the daemon saw before it was away for most of the time says little.
+func TestABakeThatNobodyWatchedDoesNotPass(t *testing.T) {
+	for at, want := range map[int]switcher.Verdict{5: switcher.Inconclusive, 29: switcher.Inconclusive, 31: switcher.Passed} {
+		j := bake.New(plan, steadyBase)
+		looks(j, at, func(s int64) bake.Counts { return bake.Counts{Requests: 20 * s} })
+		next := bake.New(plan, steadyBase)
+		next.Resume(plan.Time+time.Hour, j.Seen())
+		v := next.Look(plan.Time+time.Hour, bake.Counts{})
+		if text := next.Text(v); v != want || want == switcher.Inconclusive && !strings.Contains(text, fmt.Sprintf("the daemon was away: it watched for %ds of 1m0s", at)) {
+			t.Errorf("after %d seconds %s, %q; want %s", at, v, text, want)
+		}
+	}
+}

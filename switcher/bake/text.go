@@ -15,7 +15,7 @@ func (j *Judge) Text(v switcher.Verdict) string {
 	case switcher.Passed:
 		facts = append(facts, j.pastText())
 	case switcher.Inconclusive:
-		facts = append(facts, j.doubtText(), j.goneText(), j.fewText())
+		facts = append(facts, j.doubtText(), j.goneText(), j.absentText(), j.fewText())
 	case switcher.BakeFailed:
 		facts = append(facts, j.blame())
 	}
@@ -147,6 +147,13 @@ func (j *Judge) goneText() string {
 		return ""
 	}
 	return fmt.Sprintf("the users are gone: as many as before would have sent about %s", counted(j.expected(), "request"))
+}
+
+func (j *Judge) absentText() string {
+	if !j.absent() {
+		return ""
+	}
+	return fmt.Sprintf("the daemon was away: it watched for %s of %s", roundly(j.watched()), j.plan.Time)
 }
 
 func (j *Judge) fewText() string {

@@ -135,9 +135,9 @@ type ReserveStep struct {
 type ReserveEnd struct {
 	ID     string          `json:"id"`
 	Record switcher.Record `json:"record"`
-	// Good are releases of the moved services that are not bad any more: they were
-	// deployed in spite of that, and kept.
-	Good []string `json:"good,omitempty"`
+	// Exonerate are bad releases of the moved services that are not bad any more:
+	// they were deployed in spite of that, and kept.
+	Exonerate []string `json:"exonerate,omitempty"`
 }
 
 // Status answers RouteStatus: everything an operator looks at first.

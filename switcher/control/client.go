@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -219,7 +220,7 @@ func (c *Client) compareVersion(daemon string) {
 	}
 }
 
-const statusHint = "systemctl status charactier-proxy; journalctl -u charactier-proxy -n 20"
+const statusHint = "systemctl status charactier-proxy\njournalctl -u charactier-proxy -n 20"
 
 // silent is a daemon that took the connection and says nothing.
 func (c *Client) silent(patience time.Duration) error {
@@ -238,7 +239,7 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return hinted{fmt.Errorf("%w: nobody listens on %s", ErrUnreachable, path), statusHint}
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-		return hinted{fmt.Errorf("%w: permission denied on %s", ErrUnreachable, path), joinHint(path)}
+		return hinted{fmt.Errorf("%w: %w on %s", ErrUnreachable, fs.ErrPermission, path), joinHint(path)}
 	case errors.Is(err, syscall.EAGAIN), errors.Is(err, os.ErrDeadlineExceeded):
 		return hinted{fmt.Errorf("%w: it does not answer on %s", ErrUnreachable, path), statusHint}
 	}
@@ -255,10 +256,16 @@ func (c cutError) Error() string {
 
 func (c cutError) Unwrap() []error { return []error{ErrUnreachable, c.cause} }
 
+// askAsRoot is the hint where no group would let somebody in.
+const askAsRoot = "ask as root, with sudo before the same command"
+
+func joinGroup(group, who string) string {
+	return fmt.Sprintf("sudo usermod -aG %s %s  # then log in again", group, who)
+}
+
 // joinHint names the group that owns the socket, or the directory that hides
 // it.
 func joinHint(path string) string {
-	const otherwise = "ask as root: sudo charactier-proxyctl …"
 	for _, p := range []string{path, filepath.Dir(path)} {
 		info, err := os.Stat(p)
 		if err != nil {
@@ -266,13 +273,13 @@ func joinHint(path string) string {
 		}
 		st, ok := info.Sys().(*syscall.Stat_t)
 		if !ok || st.Gid == 0 {
-			return otherwise
+			return askAsRoot
 		}
 		g, err := user.LookupGroupId(strconv.FormatUint(uint64(st.Gid), 10))
 		if err != nil {
-			return otherwise
+			return askAsRoot
 		}
-		return fmt.Sprintf("sudo usermod -aG %s %s, then log in again", g.Name, userName(uint32(os.Geteuid())))
+		return joinGroup(g.Name, userName(uint32(os.Geteuid())))
 	}
-	return otherwise
+	return askAsRoot
 }

@@ -104,8 +104,8 @@ func (r *ReserveEnd) validate() error {
 	if err := validMoves(r.Record.Moves); err != nil {
 		return err
 	}
-	for _, name := range r.Good {
-		if err := validText("good", name, MaxReason); err != nil {
+	for _, name := range r.Exonerate {
+		if err := validText("exonerate", name, MaxReason); err != nil {
 			return err
 		}
 	}

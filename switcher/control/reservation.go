@@ -94,8 +94,8 @@ func (r *Reservation) Step(ctx context.Context, step, text, level string) error 
 // End ends the reservation with the record of what was done, and returns that
 // as the history has it. Of the record the outcome, moves, services, reason,
 // error, warning and bake count; good are releases that are not bad any more.
-func (r *Reservation) End(ctx context.Context, rec switcher.Record, good ...string) (switcher.Record, error) {
-	rec, err := operate(ctx, r.client, RouteReserveEnd, ReserveEnd{ID: r.ID, Record: rec, Good: good})
+func (r *Reservation) End(ctx context.Context, rec switcher.Record, exonerate ...string) (switcher.Record, error) {
+	rec, err := operate(ctx, r.client, RouteReserveEnd, ReserveEnd{ID: r.ID, Record: rec, Exonerate: exonerate})
 	if err == nil {
 		r.Close()
 	}

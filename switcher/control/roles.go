@@ -74,9 +74,9 @@ func (a access) refuse(p peer, have, want Role) error {
 	}
 	err := fmt.Errorf("%w: %s", ErrForbidden, what)
 	if group == "" {
-		return hinted{err, "ask as root: sudo charactier-proxyctl …"}
+		return hinted{err, askAsRoot}
 	}
-	return hinted{err, fmt.Sprintf("sudo usermod -aG %s %s, then log in again", group, who)}
+	return hinted{err, joinGroup(group, who)}
 }
 
 // refuseBrowser keeps out what a web page could send through a program that

@@ -20,15 +20,15 @@ func TestWhatAnotherUserMayDo(t *testing.T) {
 	}{
 		"a stranger may do nothing and learns which group would let them in": {
 			want: []string{
-				"look: exit 1: not allowed: nobody may not use the control socket (hint: sudo usermod -aG 61001 nobody, then log in again)",
-				"change: exit 1: not allowed: nobody may not use the control socket (hint: sudo usermod -aG 61000 nobody, then log in again)",
+				"look: exit 1: not allowed: nobody may not use the control socket (hint: sudo usermod -aG 61001 nobody  # then log in again)",
+				"change: exit 1: not allowed: nobody may not use the control socket (hint: sudo usermod -aG 61000 nobody  # then log in again)",
 			},
 		},
 		"a member of the reading group may look": {
 			groups: []uint32{61001},
 			want: []string{
 				"look: done",
-				"change: exit 1: not allowed: nobody may look but not change anything (hint: sudo usermod -aG 61000 nobody, then log in again)",
+				"change: exit 1: not allowed: nobody may look but not change anything (hint: sudo usermod -aG 61000 nobody  # then log in again)",
 			},
 		},
 		"a member of the group may do everything": {

@@ -28,9 +28,9 @@ type Lease interface {
 	// in one instant, and does not wait for the drain. bake is how long the new
 	// slots are watched: zero not at all, negative each service's own time.
 	Move(ctx context.Context, kind switcher.Kind, services []string, bake time.Duration, reason string) (switcher.Record, error)
-	// End closes the lease and has the history say how the deploy ended. good are
-	// releases that the daemon is to forget were bad.
-	End(ctx context.Context, r switcher.Record, good []string) error
+	// End closes the lease and has the history say how the deploy ended. exonerate are
+	// bad releases that are not bad any more.
+	End(ctx context.Context, r switcher.Record, exonerate []string) error
 	Close()
 }
 
@@ -82,6 +82,9 @@ type Units interface {
 	// Owner names the unit of the process that listens on an address, and the
 	// process for people; both are empty where nobody listens.
 	Owner(address string) (unit, process string, err error)
+	// Serving are the processes that listen on an address, as far as they can be
+	// looked into.
+	Serving(address string) ([]Process, error)
 }
 
 // Releases is what a deploy needs of the directories that releases live in.
@@ -141,7 +144,7 @@ type Origin struct {
 // Service is what a deploy knows of a service's configuration.
 type Service struct {
 	Name  string
-	Slots map[switcher.Slot]Place
+	Slots map[switcher.Slot]SlotConfig
 
 	Directory           string // in the repository
 	Commands            []string
@@ -167,8 +170,8 @@ type Service struct {
 	RoleWays     int // how many ways a slot is told on, one after the other
 }
 
-// Place is a slot's configuration.
-type Place struct{ Address, Unit, Link string }
+// SlotConfig is a slot's configuration.
+type SlotConfig struct{ Address, Unit, Link string }
 
 // Smoke is a request that a slot must answer.
 type Smoke struct {

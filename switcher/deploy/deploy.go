@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,8 +23,8 @@ type step struct {
 	do   func(context.Context) error
 	// undo takes back what do did or began; nil where there is nothing.
 	undo func(context.Context) error
-	// settles: the deploy counts by now, and a failure is only a warning.
-	settles bool
+	// committed: the deploy counts by now, and a failure is only a warning.
+	committed bool
 }
 
 // deploy is one that runs.
@@ -37,12 +38,12 @@ type deploy struct {
 	standby  []string // what the standby slots are once it was undone
 	cause    error    // of its undoing
 	resumed  bool     // another command began it
-	// hooksBefore are the hooks that it ran.
-	hooksBefore map[string]phase
-	bake        string
-	bakeFailed  bool // and the traffic could not be returned
-	began       time.Time
-	waited      atomic.Int64 // nanoseconds that were not our own work
+	// earlierHooks are those that this other command began, and how far it came.
+	earlierHooks map[string]phase
+	bake         string
+	bakeFailed   bool // and the traffic could not be returned
+	began        time.Time
+	waited       atomic.Int64 // nanoseconds that were not our own work
 
 	reporting sync.Mutex
 }
@@ -82,9 +83,9 @@ func (d *deploy) steps() []step {
 		{name: "drain", do: d.drain},
 		{name: "bake", do: d.awaitBake},
 		{name: "confirm", do: d.confirm},
-		{name: "enable", do: d.enable, settles: true},
-		{name: "retire", do: d.retire, settles: true},
-		{name: "prune", do: d.prune, settles: true},
+		{name: "enable", do: d.enable, committed: true},
+		{name: "retire", do: d.retire, committed: true},
+		{name: "prune", do: d.prune, committed: true},
 	}
 }
 
@@ -115,7 +116,7 @@ func (d *deploy) forward(ctx context.Context, n int) (Result, error) {
 			return d.end(nil, errUnchanged)
 		case errors.Is(err, ErrDetached):
 			return d.detach(s, err)
-		case s.settles:
+		case s.committed:
 			d.warn(s.name, err)
 		default:
 			return d.backward(err)
@@ -152,7 +153,7 @@ func (d *deploy) run(ctx context.Context, s step) error {
 // tryStep runs a step, unless the deploy is to stop. Whatever fails once it is
 // failed for that.
 func (d *deploy) tryStep(ctx context.Context, s step) error {
-	if s.settles { // it is too late to stop, and half of it helps nobody
+	if s.committed { // it is too late to stop, and half of it helps nobody
 		return d.doStep(context.WithoutCancel(ctx), s)
 	}
 	if ctx.Err() != nil {
@@ -176,7 +177,7 @@ func (d *deploy) doStep(ctx context.Context, s step) error {
 	}
 	// What is left of a deploy that counts is done without the daemon too, but not
 	// beside somebody else.
-	if err := d.lease.step(ctx, s.name); err != nil && (!s.settles || errors.Is(err, switcher.ErrBusy)) {
+	if err := d.lease.step(ctx, s.name); err != nil && (!s.committed || errors.Is(err, switcher.ErrBusy)) {
 		return err
 	}
 	if err := d.hook(ctx, "before", s.name); err != nil {
@@ -230,9 +231,8 @@ func aborted(ctx context.Context) error {
 // warn tells of something that went wrong and does not undo the deploy.
 func (d *deploy) warn(step string, err error) {
 	text := err.Error()
-	var h interface{ Hint() string }
-	if errors.As(err, &h) {
-		text += ": " + h.Hint()
+	if h := hintOf(err); h != "" {
+		text += ": " + strings.ReplaceAll(h, "\n", "; ")
 	}
 	d.warnings = append(d.warnings, text)
 	d.report(Report{Step: step, State: StateWarning, Text: text})
@@ -283,4 +283,11 @@ func (d *deploy) each(do func(Service, *place) error) error {
 		}
 	}
 	return nil
+}
+
+func skipIf(skip bool, err error) error {
+	if err == nil && skip {
+		return errSkipped
+	}
+	return err
 }

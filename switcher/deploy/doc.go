@@ -29,7 +29,7 @@
 //
 // # What a crash means
 //
-// The next command finds the journal without an end ([Pipeline.Unfinished]). If
+// The next command finds the journal without an end ([Unfinished]). If
 // the daemon says that traffic is on the new slots, the deploy is resumed;
 // otherwise it is undone. Both can be done again and again: every step looks
 // before it does, and doing it twice is doing it once.

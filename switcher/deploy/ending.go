@@ -55,18 +55,17 @@ func (d *deploy) takeBack(ctx context.Context, s step) error {
 func (d *deploy) stuck(cause error, s step, err error) (Result, error) {
 	d.report(Report{Step: s.name, State: StateFailed, Text: err.Error()})
 	both := fmt.Errorf("%w: %w; after %w", ErrStuck, err, cause)
-	return d.result(switcher.Failed), hint(both, "mend that, then charactier-proxyctl abort undoes the rest, or charactier-proxyctl deploy --resume goes on")
+	return d.result(switcher.Failed), hint(both, hints("once that is mended:", "charactier-proxyctl abort            # undoes the rest", "charactier-proxyctl deploy --resume  # goes on"))
 }
 
 // detach leaves a deploy whose traffic has moved to be finished later.
 func (d *deploy) detach(s step, err error) (Result, error) {
 	d.report(Report{Step: s.name, State: StateNote, Text: "left unfinished: " + d.places()})
-	var h interface{ Hint() string }
-	if errors.As(err, &h) {
+	if hintOf(err) != "" {
 		return d.result(switcher.Interrupted), err
 	}
 	return d.result(switcher.Interrupted), hint(fmt.Errorf("%w: traffic has moved, %s", err, d.places()),
-		"charactier-proxyctl deploy --resume finishes it, charactier-proxyctl rollback returns the traffic")
+		hints("charactier-proxyctl deploy --resume  # finishes it", "charactier-proxyctl rollback         # returns the traffic"))
 }
 
 // end writes the last line and has the history say how it ended. failure is
@@ -89,7 +88,7 @@ func (d *deploy) end(failure, err error) (Result, error) {
 		d.warn("", werr)
 	}
 	// Here and not in a step, for those that fail again and again leave theirs too.
-	if err := forgetDeploys(d.deploys(), d.story.id); err != nil {
+	if err := forgetDeploys(Dir(d.opts.Root), d.story.id); err != nil {
 		d.warn("", fmt.Errorf("removing the logs of old deploys: %w", err))
 	}
 	if errors.Is(err, errUnchanged) {
@@ -100,13 +99,13 @@ func (d *deploy) end(failure, err error) (Result, error) {
 }
 
 func (d *deploy) tellEnd(rec switcher.Record) {
-	var good []string
+	var exonerate []string
 	if rec.Outcome == switcher.Done && !d.bakeFailed {
-		good = d.facts().Overruled
+		exonerate = d.facts().BadForced
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	err := d.lease.with(ctx, func(l Lease) error { return l.End(ctx, rec, good) })
+	err := d.lease.with(ctx, func(l Lease) error { return l.End(ctx, rec, exonerate) })
 	if err != nil {
 		d.warn("", fmt.Errorf("the history does not say how the deploy ended: %w", err))
 	}
@@ -133,10 +132,15 @@ func (d *deploy) result(o switcher.Outcome) Result {
 	took := time.Since(d.began)
 	r := Result{
 		ID: d.story.id, Kind: d.request().Kind, Outcome: o, Release: f.Origin.Release, Revision: f.Origin.Revision, Subject: f.Origin.Subject,
-		Bake: d.bake, Warnings: d.warnings, Standby: d.standby, Returned: f.Returned, Took: took, Own: d.own(took), Log: d.journal.dir,
+		Bake: d.bake, Warnings: d.warnings, Standby: d.standby, Returned: f.Returned, Took: took, OwnTime: d.ownTime(took), Log: d.journal.dir,
 	}
 	if o != switcher.Unchanged {
 		r.Moves = f.moves(d.request().Services, d.keepsLinks())
 	}
 	return r
+}
+
+// ownTime is how long the deploy took that nobody but us can be blamed for.
+func (d *deploy) ownTime(took time.Duration) time.Duration {
+	return max(0, took-time.Duration(d.waited.Load()))
 }

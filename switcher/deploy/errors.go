@@ -1,6 +1,9 @@
 package deploy
 
-import "errors"
+import (
+	"errors"
+	"strings"
+)
 
 // How a deploy may end other than well.
 var (
@@ -19,6 +22,9 @@ var (
 	ErrDraining = errors.New("the standby slot is still in use")
 )
 
+// errUnwritten is the fault of the disk, and of no release.
+var errUnwritten = errors.New("writing the journal")
+
 // errUnchanged ends a deploy of what is active already.
 var errUnchanged = errors.New("nothing to do")
 
@@ -34,3 +40,24 @@ func (h hinted) Unwrap() error { return h.error }
 func (h hinted) Hint() string { return h.hint }
 
 func hint(err error, text string) error { return hinted{err, text} }
+
+// hintOf is what an error knows that helps; empty if it knows nothing.
+func hintOf(err error) string {
+	var h interface{ Hint() string }
+	if errors.As(err, &h) {
+		return h.Hint()
+	}
+	return ""
+}
+
+// hints are commands below each other, one in a line, so that each can be pasted.
+func hints(commands ...string) string { return strings.Join(commands, "\n") }
+
+// outputError is the failure of a command or a unit with what it said last.
+type outputError struct {
+	error
+	output []string
+}
+
+func (e outputError) Unwrap() error    { return e.error }
+func (e outputError) Output() []string { return e.output }

@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"os"
 	"slices"
@@ -64,6 +65,10 @@ func (l *lastLines) all() []string {
 	return slices.Clone(l.lines)
 }
 
+// longestLine is what a line is cut into that is longer: a command may print for
+// ever without ending one, and its limits are none of ours.
+const longestLine = 16 << 10
+
 // follower remembers how far a file was read. What cannot be read is left to
 // the file: it is there for whoever looks.
 type follower struct {
@@ -82,15 +87,17 @@ func (f *follower) read() {
 	if _, err := file.Seek(f.offset, io.SeekStart); err != nil {
 		return
 	}
-	lines := bufio.NewReader(file)
+	lines := bufio.NewReaderSize(file, longestLine)
 	for {
-		text, err := lines.ReadString('\n')
+		text, err := lines.ReadSlice('\n')
 		f.offset += int64(len(text))
-		f.partial.WriteString(text)
-		if err != nil {
+		f.partial.Write(text)
+		switch {
+		case err == nil, f.partial.Len() >= longestLine:
+			f.flush()
+		case !errors.Is(err, bufio.ErrBufferFull):
 			return
 		}
-		f.flush()
 	}
 }
 

@@ -29,7 +29,7 @@ func (w *world) fillDisk() {
 	for _, e := range fds {
 		path, err := os.Readlink("/proc/self/fd/" + e.Name())
 		var fd int
-		if _, scan := fmt.Sscan(e.Name(), &fd); err != nil || scan != nil || !strings.HasPrefix(path, w.root) || filepath.Base(path) != journalName {
+		if _, scan := fmt.Sscan(e.Name(), &fd); err != nil || scan != nil || !strings.HasPrefix(path, w.root) || filepath.Base(path) != "journal.jsonl" {
 			continue
 		}
 		if err := unix.Dup3(full, fd, unix.O_CLOEXEC); err != nil {
@@ -57,6 +57,9 @@ func TestAFullDiskKeepsNothingFromBeingUndone(t *testing.T) {
 			if wrong := w.check(); wrong != nil {
 				t.Errorf("full in %q: %v", w.log[n-1], wrong)
 			}
+			if bad := badNames(w, "backend"); bad != "" {
+				t.Errorf("full in %q: %s is bad for that", w.log[n-1], bad)
+			}
 			if err == nil != (w.active["backend"] == green) {
 				t.Errorf("full in %q: deploy = %s, %v, and backend is on %s", w.log[n-1], r.Outcome, err, w.active["backend"])
 			}
@@ -72,7 +75,7 @@ func TestAFullDiskKeepsNothingFromBeingUndone(t *testing.T) {
 
 func TestALockThatCannotBeSignedIsTakenNevertheless(t *testing.T) {
 	w := newWorld(t)
-	if err := errors.Join(os.Mkdir(filepath.Join(w.root, "deploys"), 0o755), os.Symlink("/dev/full", filepath.Join(w.root, "deploys", "lock"))); err != nil {
+	if err := errors.Join(os.Mkdir(Dir(w.root), 0o755), os.Symlink("/dev/full", LockPath(w.root))); err != nil {
 		t.Fatal(err)
 	}
 	p, err := Open(Options{Root: w.root})

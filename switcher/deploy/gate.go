@@ -19,6 +19,9 @@ func (d *deploy) gate(ctx context.Context) error {
 		if err := d.awaitHealthy(ctx, s, *p); err != nil {
 			return err
 		}
+		if err := d.checkProcess(ctx, s, s.Slots[p.New]); err != nil {
+			return err
+		}
 		d.say("gate", s.Name, "%s answers as %s after %s", s.Slots[p.New].Address, p.New, time.Since(began).Round(time.Millisecond))
 		return nil
 	})
@@ -63,7 +66,7 @@ func (d *deploy) awaitHealthy(ctx context.Context, s Service, p place) error {
 // withJournal adds to a slot's failure what its unit wrote last, which is still
 // there to be read: the unit runs.
 func (d *deploy) withJournal(ctx context.Context, s Service, name switcher.Slot, err error) error {
-	return hint(failedCommand{err, d.opts.Units.Tail(ctx, s.Slots[name].Unit)},
+	return hint(outputError{err, d.opts.Units.Tail(ctx, s.Slots[name].Unit)},
 		fmt.Sprintf("charactier-proxyctl logs --slot %s --service %s", name, s.Name))
 }
 
@@ -112,34 +115,34 @@ func orNobody(process string) string {
 
 // smoke sends the requests that the new slots must answer.
 func (d *deploy) smoke(ctx context.Context) error {
-	any := false
+	asked := false
 	defer d.waiting()()
 	err := d.each(func(s Service, p *place) error {
 		for _, check := range s.Smoke {
-			any = true
+			asked = true
 			if err := try(ctx, s.Slots[p.New].Address, check); err != nil {
 				return d.withJournal(ctx, s, p.New, fmt.Errorf("%w: %s of %s: %w", ErrUnhealthy, p.New, s.Name, err))
 			}
 		}
 		return nil
 	})
-	return skipIf(!any, err)
+	return skipIf(!asked, err)
 }
 
 // warmUp sends the requests that fill caches. What they answer does not matter.
 func (d *deploy) warmUp(ctx context.Context) error {
-	any := false
+	asked := false
 	defer d.waiting()()
 	err := d.each(func(s Service, p *place) error {
 		for _, path := range s.WarmUp {
-			any = true
+			asked = true
 			if err := try(ctx, s.Slots[p.New].Address, Smoke{Path: path}); err != nil {
 				d.say("warm-up", s.Name, "%v", err)
 			}
 		}
 		return nil
 	})
-	return skipIf(!any, err)
+	return skipIf(!asked, err)
 }
 
 // isAbort tells an operator's abort from a command that just ends.

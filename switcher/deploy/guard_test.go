@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -330,7 +329,7 @@ func TestWhoLooksWhetherADeployRunsKeepsNoneOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		looker, err := os.Open(filepath.Join(w.root, "deploys", "lock"))
+		looker, err := os.Open(LockPath(w.root))
 		if err == nil {
 			err = unix.Flock(int(looker.Fd()), unix.LOCK_SH|unix.LOCK_NB)
 		}

@@ -19,14 +19,14 @@ import (
 // end is not run again.
 func (d *deploy) hook(ctx context.Context, when, step string) error {
 	for _, line := range d.opts.Hooks {
-		head, command, _ := strings.Cut(line, ":")
-		if head != when+" "+step || d.hooksBefore[line] == phaseDone {
+		at, command := cutHook(line)
+		if at != when+" "+step || d.earlierHooks[line] == phaseDone {
 			continue
 		}
 		if err := d.noteHook(phaseDoing, line); err != nil {
 			return err
 		}
-		err := d.runHook(ctx, step, strings.TrimSpace(command))
+		err := d.runHook(ctx, step, command)
 		end := phaseDone
 		if err != nil {
 			end = phaseFailed
@@ -52,8 +52,14 @@ func (d *deploy) noteHook(p phase, line string) error {
 
 // isHookOf reports whether a configured line is of a step.
 func isHookOf(line, step string) bool {
-	head, _, _ := strings.Cut(line, ":")
-	return head == "before "+step || head == "after "+step
+	at, _ := cutHook(line)
+	return at == "before "+step || at == "after "+step
+}
+
+// cutHook is when a configured line is run, such as "before switch", and what.
+func cutHook(line string) (at, command string) {
+	at, command, _ = strings.Cut(line, ":")
+	return at, strings.TrimSpace(command)
 }
 
 // finishHooks runs those after the last step that was done: its command was
@@ -100,7 +106,7 @@ func (d *deploy) runHook(ctx context.Context, step, command string) error {
 	err := runFromHere(cmd)
 	_ = in.Close() // never fails
 	<-told
-	if ctx.Err() != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("%s: not done within %s", command, d.opts.HookTimeout)
 	}
 	if err != nil && !errors.Is(err, exec.ErrWaitDelay) { // which is a good end, and something left in the background

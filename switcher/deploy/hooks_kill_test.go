@@ -121,12 +121,14 @@ func TestAHookDiesWithItsCommand(t *testing.T) {
 	}
 	_ = cmd.Wait() // killed
 	deadline := time.Now().Add(10 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
 	for _, pid := range pids {
 		for syscall.Kill(pid, 0) == nil {
 			if time.Now().After(deadline) {
 				t.Fatalf("process %d of the hook outlives the command", pid)
 			}
-			time.Sleep(5 * time.Millisecond)
+			<-tick.C
 		}
 	}
 }

@@ -43,9 +43,6 @@ type entry struct {
 	Record  *switcher.Record `json:"record,omitempty"`  // with end
 }
 
-// journalName is the journal's file in a deploy's directory.
-const journalName = "journal.jsonl"
-
 // journal is the record of one deploy.
 type journal struct {
 	dir  string // its own, with the logs beside
@@ -76,7 +73,7 @@ func createJournal(deploys, id string, first entry) (*journal, error) {
 // openJournal opens one to be gone on with.
 func openJournal(deploys, id string) (*journal, error) {
 	dir := filepath.Join(deploys, id)
-	f, err := os.OpenFile(filepath.Join(dir, journalName), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o644)
+	f, err := os.OpenFile(journalIn(deploys, id), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("opening the journal: %w", err)
 	}
@@ -111,10 +108,10 @@ func (j *journal) write(e entry) error {
 	}
 	_, err = j.file.Write(append(line, '\n'))
 	if j.torn = err != nil; err != nil {
-		return fmt.Errorf("writing the journal: %w", err)
+		return fmt.Errorf("%w: %w", errUnwritten, err)
 	}
 	if err := j.file.Sync(); err != nil {
-		return fmt.Errorf("writing the journal to disk: %w", err)
+		return fmt.Errorf("%w to disk: %w", errUnwritten, err)
 	}
 	return nil
 }
@@ -142,7 +139,7 @@ func newStory(id string) story {
 
 // readStory reads a journal. Lines that a crash cut short say nothing.
 func readStory(deploys, id string) (story, error) {
-	data, err := os.ReadFile(filepath.Join(deploys, id, journalName))
+	data, err := os.ReadFile(journalIn(deploys, id))
 	if err != nil {
 		return story{}, fmt.Errorf("reading the journal: %w", err)
 	}
@@ -196,7 +193,7 @@ func (s *story) at() string {
 	return fmt.Sprintf("%s (%s)", step, s.last[step])
 }
 
-// begun reports whether a step may have changed something.
+// touched reports whether a step may have changed something.
 func (s *story) touched(step string) bool {
 	p, known := s.last[step]
 	return known && p != phaseUndone
@@ -210,7 +207,7 @@ func unfinished(deploys string) (*story, error) {
 		return nil, err
 	}
 	for _, id := range slices.Backward(ids) {
-		if ended(filepath.Join(deploys, id, journalName)) {
+		if ended(journalIn(deploys, id)) {
 			continue
 		}
 		s, err := readStory(deploys, id)
@@ -278,7 +275,7 @@ func deployIDs(deploys string) ([]string, error) {
 func forgetDeploys(deploys, this string) error {
 	ids, err := deployIDs(deploys)
 	for _, id := range ids[:max(0, len(ids)-keepDeploys)] {
-		if id != this && ended(filepath.Join(deploys, id, journalName)) {
+		if id != this && ended(journalIn(deploys, id)) {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(deploys, id)))
 		}
 	}

@@ -31,7 +31,7 @@ func journalOf(t *testing.T, deploys, id, text string) {
 	if err := os.MkdirAll(filepath.Join(deploys, id), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(deploys, id, journalName), []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(journalIn(deploys, id), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -89,7 +89,7 @@ func FuzzJournal(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if found != nil && ended(filepath.Join(root, "deploys", "x", journalName)) {
+		if found != nil && ended(JournalPath(root, "x")) {
 			t.Error("it has an end and was found unfinished")
 		}
 	})
@@ -142,7 +142,7 @@ func TestJournalsAreReadableWhateverTheUmask(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]os.FileMode{
-		filepath.Join(w.root, "deploys"): 0o755, r.Log: 0o755, filepath.Join(r.Log, journalName): 0o644,
+		Dir(w.root): 0o755, r.Log: 0o755, JournalPath(w.root, r.ID): 0o644,
 	} {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
 			t.Errorf("%s is %v, %v; want %v", path, info.Mode().Perm(), err, want)

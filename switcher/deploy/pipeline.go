@@ -7,10 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"charactier-proxy/switcher"
 )
@@ -39,9 +36,9 @@ type Options struct {
 	Report func(Report)
 
 	Actor switcher.Actor
-	// Remembered reads which slots are active by the daemon's state file, for when
+	// SavedActive reads which slots are active by the daemon's state file, for when
 	// the daemon is gone; nil where that cannot be read.
-	Remembered func() (map[string]switcher.Slot, error)
+	SavedActive func() (map[string]switcher.Slot, error)
 	// Regain is how long a daemon that ended may take to be back; zero means
 	// regainTime.
 	Regain time.Duration
@@ -62,7 +59,7 @@ func Open(o Options) (*Pipeline, error) {
 	if err := errors.Join(os.MkdirAll(p.deploys(), 0o755), os.Chmod(p.deploys(), 0o755)); err != nil {
 		return nil, fmt.Errorf("making the directory for journals: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(p.deploys(), "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(LockPath(p.opts.Root), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening the lock of deploys: %w", err)
 	}
@@ -75,42 +72,10 @@ func Open(o Options) (*Pipeline, error) {
 	return p, nil
 }
 
-// lookTime is how long a lock may be taken by those who only look whether it is.
-const lookTime = 100 * time.Millisecond
-
-func takeLock(f *os.File) error {
-	for deadline := time.Now().Add(lookTime); ; time.Sleep(lookTime / 20) {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil || time.Now().After(deadline) {
-			return err
-		}
-	}
-}
-
-// Running says whether a command has the lock below root. To find out it has it
-// for a moment itself, with others who look.
-func Running(root string) bool {
-	f, err := os.Open(filepath.Join((&Pipeline{opts: Options{Root: root}}).deploys(), "lock"))
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil
-}
-
-// sign says in the lock file who holds it, as well as that is possible: an abort
-// must be so on a disk that is full.
-func (p *Pipeline) sign() {
-	who := fmt.Sprintf(" by %s, pid %d, since %s", p.opts.Actor, os.Getpid(), time.Now().UTC().Format(time.RFC3339))
-	if p.lock.Truncate(0) == nil {
-		_, _ = p.lock.WriteAt([]byte(who), 0)
-	}
-}
-
 // Close gives the lock up.
 func (p *Pipeline) Close() error { return p.lock.Close() }
 
-func (p *Pipeline) deploys() string { return filepath.Join(p.opts.Root, "deploys") }
+func (p *Pipeline) deploys() string { return Dir(p.opts.Root) }
 
 // Result is how a deploy ended.
 type Result struct {
@@ -128,10 +93,10 @@ type Result struct {
 	Standby  []string      `json:"standby,omitempty"`
 	Returned bool          `json:"returned,omitempty"`
 	Took     time.Duration `json:"took_ns"`
-	// Own is the part of Took that was neither the commands of the build, nor
+	// OwnTime is the part of Took that was neither the commands of the build, nor
 	// waiting for units, health, requests, bakes or people.
-	Own time.Duration `json:"own_ns"`
-	Log string        `json:"log"` // the directory with this deploy's logs
+	OwnTime time.Duration `json:"own_ns"`
+	Log     string        `json:"log"` // the directory with this deploy's logs
 }
 
 // Run runs a new deploy. After an error traffic is where it was, unless the
@@ -141,7 +106,7 @@ type Result struct {
 func (p *Pipeline) Run(ctx context.Context, r Request) (Result, error) {
 	j, err := createJournal(p.deploys(), newID(time.Now()), entry{Phase: phaseBegin, Request: &r, By: &p.opts.Actor})
 	if err != nil {
-		return Result{}, err
+		return Result{}, hint(err, "nothing was begun; df -h "+p.opts.Root+", and make room")
 	}
 	s := newStory(j.id)
 	s.request, s.by, s.begun = r, p.opts.Actor, time.Now()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"strings"
 
 	"charactier-proxy/switcher"
 )
@@ -70,12 +69,11 @@ func Plan(ctx context.Context, o Options, r Request) ([]Planned, error) {
 func (d *deploy) withHooks(step string, lines []string) []string {
 	var before, after []string
 	for _, line := range d.opts.Hooks {
-		head, command, _ := strings.Cut(line, ":")
-		switch head {
+		switch at, command := cutHook(line); at {
 		case "before " + step:
-			before = append(before, "hook: "+strings.TrimSpace(command))
+			before = append(before, "hook: "+command)
 		case "after " + step:
-			after = append(after, "hook: "+strings.TrimSpace(command))
+			after = append(after, "hook: "+command)
 		}
 	}
 	return append(append(before, lines...), after...)

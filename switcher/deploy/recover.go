@@ -26,7 +26,7 @@ type Found struct {
 // Unfinished looks for one below root. It takes no lock: what it finds may be
 // running.
 func Unfinished(root string) (*Found, error) {
-	s, err := unfinished((&Pipeline{opts: Options{Root: root}}).deploys())
+	s, err := unfinished(Dir(root))
 	if s == nil || err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func (p *Pipeline) again(ctx context.Context, do func(*deploy, whereabouts) (Res
 	}
 	d := p.newDeploy(j, *s)
 	defer d.close()
-	d.resumed, d.hooksBefore = true, maps.Clone(s.hooks)
+	d.resumed, d.earlierHooks = true, maps.Clone(s.hooks)
 	if err := d.knowsAll(); err != nil {
 		return d.result(switcher.Failed), err
 	}

@@ -31,9 +31,9 @@ type Request struct {
 type facts struct {
 	Origin Origin           `json:"origin,omitzero"`
 	Places map[string]place `json:"places,omitempty"` // by service
-	// Overruled are the bad releases that did not keep a forced deploy from
-	// beginning: kept to its end, it says that they are good.
-	Overruled []string `json:"overruled,omitempty"`
+	// BadForced are the bad releases that a forced deploy began in spite of: kept to
+	// its end, it exonerates them.
+	BadForced []string `json:"bad_forced,omitempty"`
 	// Switched is the ID of the daemon's switch, or that it was not told.
 	Switched string `json:"switched,omitempty"`
 	// Returned says that the daemon returned the traffic by itself.

@@ -19,7 +19,7 @@ func (d *deploy) resolve(ctx context.Context, v View) error {
 		d.facts().Origin = origin
 	}
 	active := true
-	d.facts().Overruled = nil
+	d.facts().BadForced = nil
 	err := d.each(func(s Service, p *place) error {
 		aim, err := d.opts.Releases.Pointed(s.Slots[p.Old].Link)
 		if err != nil {
@@ -86,7 +86,7 @@ func (d *deploy) resolveSource(ctx context.Context) (Origin, error) {
 
 // checkBefore lets a return go to what ran before there were releases: a unit
 // that does not run in its slot's link.
-func (d *deploy) checkBefore(ctx context.Context, s Service, at Place) error {
+func (d *deploy) checkBefore(ctx context.Context, s Service, at SlotConfig) error {
 	err := d.wouldRun(ctx, at)
 	if errors.Is(err, errElsewhere) {
 		d.say("preflight", s.Name, "%s runs what was there before the first release", at.Unit)
@@ -96,7 +96,8 @@ func (d *deploy) checkBefore(ctx context.Context, s Service, at Place) error {
 		return err
 	}
 	return hint(fmt.Errorf("%w: %s runs in %s, which leads nowhere", switcher.ErrNothingToRollBack, at.Unit, at.Link),
-		"to a release: charactier-proxyctl rollback --to one of charactier-proxyctl deploy --list; to what ran before there were releases: lead the link there with ln -s, then charactier-proxyctl rollback")
+		hints("charactier-proxyctl deploy --list  # shows the releases, and charactier-proxyctl rollback --to goes to one",
+			"for what ran before there were releases lead the link there, then:", "charactier-proxyctl rollback"))
 }
 
 // keepsLinks: a return without a release named takes the standby slots as they
@@ -133,7 +134,7 @@ func (d *deploy) checkBad(p place, bad []switcher.BadRelease) error {
 			continue
 		}
 		if d.request().Force {
-			d.facts().Overruled = append(d.facts().Overruled, b.Release)
+			d.facts().BadForced = append(d.facts().BadForced, b.Release)
 			continue
 		}
 		name, advice := b.Release, "deploy a revision that mends it, or insist with --force"
@@ -141,7 +142,7 @@ func (d *deploy) checkBad(p place, bad []switcher.BadRelease) error {
 			name += ", of the same revision as " + o.Release
 		}
 		if back {
-			advice = fmt.Sprintf("charactier-proxyctl deploy --list shows the others; charactier-proxyctl rollback --to %s --force goes there anyway", o.Release)
+			advice = hints("charactier-proxyctl deploy --list  # shows the others", fmt.Sprintf("charactier-proxyctl rollback --to %s --force  # goes there anyway", o.Release))
 		}
 		return hint(fmt.Errorf("%w: %s, at %s%s", ErrBadRelease, name, b.Since.Format("2006-01-02 15:04:05 MST"), parenthesis(b.Reason)), advice)
 	}
@@ -152,4 +153,14 @@ func (d *deploy) checkBad(p place, bad []switcher.BadRelease) error {
 func revisionIn(release string) string {
 	_, revision, _ := strings.Cut(release, "-")
 	return revision
+}
+
+// short is a revision as people write it.
+func short(revision string) string { return revision[:min(12, len(revision))] }
+
+func parenthesis(text string) string {
+	if text == "" {
+		return ""
+	}
+	return " (" + text + ")"
 }

@@ -170,7 +170,7 @@ func TestNoUnitIsStoppedWithoutKnowingWhereTrafficIs(t *testing.T) {
 					if c.moved {
 						w.moveAll(green)
 					}
-				case gone && (call == "view" || call == "reserve" || call == "end"), c.forgotten && call == "remembered":
+				case gone && (call == "view" || call == "reserve" || call == "end"), c.forgotten && call == "saved":
 					return errBroken
 				case gone && c.stuck && strings.HasPrefix(call, "stop "):
 					t.Error(call)

@@ -101,7 +101,7 @@ func (d *deploy) startBack(ctx context.Context, unit string, p place) {
 	defer d.waiting()()
 	if err := d.opts.Units.Start(ctx, unit); err != nil {
 		d.standby = append(d.standby, "no warm rollback now: "+unit+" is stopped")
-		d.warn("point", hint(fmt.Errorf("%s ran before and does not start again: %w", unit, err), "sudo systemctl start "+unit+" once that is mended"))
+		d.warn("point", hint(fmt.Errorf("%s ran before and does not start again: %w", unit, err), "sudo systemctl start "+unit+"  # once that is mended"))
 		return
 	}
 	d.standby = append(d.standby, fmt.Sprintf("%s runs again%s, as before", unit, with(p.LeftRelease)))
@@ -144,15 +144,15 @@ func (d *deploy) onStandby(ctx context.Context, do func(Service, *place) error) 
 // deploy's own switch has begun only the daemon knows.
 func (d *deploy) whereTraffic(ctx context.Context) (View, error) {
 	v, err := d.view(ctx)
-	if err == nil || d.story.touched("switch") || d.opts.Remembered == nil {
+	if err == nil || d.story.touched("switch") || d.opts.SavedActive == nil {
 		return v, err
 	}
-	remembered, fileErr := d.opts.Remembered()
+	saved, fileErr := d.opts.SavedActive()
 	if fileErr != nil {
 		return v, fmt.Errorf("%w; its state file: %w", err, fileErr)
 	}
 	v = View{Services: map[string]ServiceView{}}
-	for name, active := range remembered {
+	for name, active := range saved {
 		v.Services[name] = ServiceView{Active: active}
 	}
 	return v, nil

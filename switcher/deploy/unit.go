@@ -23,7 +23,7 @@ type UnitView struct {
 // checkUnit refuses a unit that would not run the release: it would be healthy,
 // and go on with the files of before. What goes back to the links as they are
 // is not kept from it.
-func (d *deploy) checkUnit(ctx context.Context, at Place) error {
+func (d *deploy) checkUnit(ctx context.Context, at SlotConfig) error {
 	err := d.wouldRun(ctx, at)
 	if err == nil || !d.keepsLinks() || ctx.Err() != nil {
 		return err
@@ -40,14 +40,14 @@ var (
 )
 
 // wouldRun says why a start of the slot's unit is none of what its link leads to.
-func (d *deploy) wouldRun(ctx context.Context, at Place) error {
+func (d *deploy) wouldRun(ctx context.Context, at SlotConfig) error {
 	u, err := d.opts.Units.Files(ctx, at.Unit)
 	switch {
 	case err != nil:
 		return err
 	case u.Outdated:
 		return hint(fmt.Errorf("the files of %s have changed: %w", at.Unit, errOutdated), "sudo systemctl daemon-reload")
-	case u.in(at.Link):
+	case u.RunsIn(at.Link):
 		return nil
 	case u.Directory == "":
 		err = fmt.Errorf("%s has no WorkingDirectory, and what it starts is not in its slot's link %s: %w", at.Unit, at.Link, errElsewhere)
@@ -64,8 +64,14 @@ func MoveUnit(unit, link string) string {
 	return fmt.Sprintf(`sudo mkdir -p %[1]s && printf '[Service]\nWorkingDirectory=%%s\n' %[2]s | sudo tee %[1]s/release.conf && sudo systemctl daemon-reload`, dir, link)
 }
 
-// in says that the unit runs in the link or names it, or that nobody knows.
-func (u UnitView) in(link string) bool {
+// LinkInPlaceOf is the command that puts a link where a directory is, to that
+// directory, so that whatever runs in it comes up again.
+func LinkInPlaceOf(dir string) string {
+	return fmt.Sprintf("sudo mv %[1]s %[1]s.before && sudo ln -s %[1]s.before %[1]s", dir)
+}
+
+// RunsIn says that the unit runs in the link or names it, or that nobody knows.
+func (u UnitView) RunsIn(link string) bool {
 	for _, dir := range []string{u.Directory, u.Root} {
 		if dir != "" && (within(link, dir) || leadsInto(link, dir)) {
 			return true

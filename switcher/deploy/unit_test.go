@@ -10,14 +10,6 @@ import (
 	"charactier-proxy/switcher"
 )
 
-func hintOf(err error) string {
-	var h interface{ Hint() string }
-	if errors.As(err, &h) {
-		return h.Hint()
-	}
-	return ""
-}
-
 func TestAUnitMayRunInItsLinkInMoreThanOneWay(t *testing.T) {
 	dir := t.TempDir()
 	for name, to := range map[string]string{"same": "/srv/green", "other": "/srv/blue", "near": "srv/green"} {
@@ -28,7 +20,7 @@ func TestAUnitMayRunInItsLinkInMoreThanOneWay(t *testing.T) {
 	if err := os.Symlink("slot", filepath.Join(dir, "relative")); err != nil {
 		t.Fatal(err)
 	}
-	if !(UnitView{Directory: filepath.Join(dir, "relative")}).in(filepath.Join(dir, "slot")) {
+	if !(UnitView{Directory: filepath.Join(dir, "relative")}).RunsIn(filepath.Join(dir, "slot")) {
 		t.Error("a relative link to the slot's link is not taken for it")
 	}
 	for name, c := range map[string]struct {
@@ -49,7 +41,7 @@ func TestAUnitMayRunInItsLinkInMoreThanOneWay(t *testing.T) {
 		"nowhere":                   {UnitView{Commands: []string{"/usr/bin/node /opt/app/index.js"}}, false},
 		"where nobody knows":        {UnitView{}, true},
 	} {
-		if got := c.unit.in("/srv/green"); got != c.want {
+		if got := c.unit.RunsIn("/srv/green"); got != c.want {
 			t.Errorf("%s: %t, want %t", name, got, c.want)
 		}
 	}

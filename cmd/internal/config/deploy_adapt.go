@@ -19,7 +19,7 @@ func (c *Config) DeployServices() []deploy.Service {
 
 func (s *Service) deployService() deploy.Service {
 	d := deploy.Service{
-		Name: s.Name, Slots: map[switcher.Slot]deploy.Place{},
+		Name: s.Name, Slots: map[switcher.Slot]deploy.SlotConfig{},
 
 		Directory: s.Build.Directory, Commands: s.Build.Commands, Environment: s.Build.Environment,
 		User: s.Build.User, Timeout: s.Build.Timeout, MemoryMax: uint64(s.Build.MemoryMax),
@@ -33,7 +33,7 @@ func (s *Service) deployService() deploy.Service {
 		RoleRequired: s.Role.Required, RoleTimeout: s.Role.Timeout, RoleWays: s.Role.ways(),
 	}
 	for name, at := range s.Slots {
-		d.Slots[switcher.Slot(name)] = deploy.Place{Address: at.Address, Unit: at.Unit, Link: at.Link}
+		d.Slots[switcher.Slot(name)] = deploy.SlotConfig{Address: at.Address, Unit: at.Unit, Link: at.Link}
 	}
 	for _, line := range s.Gate.Smoke {
 		d.Smoke = append(d.Smoke, parseSmoke(line))

@@ -47,7 +47,7 @@ func deployServiceKeys() []row[Service] {
 			"The longest time between two of these questions; the first ones come faster."},
 			func(s *Service) any { return &s.Gate.Interval }},
 		{key{"gate.identity", "true", anyValue("true or false"), live,
-			"Whether the process that listens on the slot's address must belong to the slot's unit, so that a stranger on the port cannot pass."},
+			"Whether the process that listens on the slot's address must belong to the slot's unit and run the release, so that neither a stranger on the port nor old files can pass."},
 			func(s *Service) any { return &s.Gate.Identity }},
 		{key{"gate.release_header", "", headerName, live,
 			"A field of the health answer that must name the release or its revision; \"\" means that none is looked at."},

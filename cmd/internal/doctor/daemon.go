@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,13 +29,13 @@ func ownUnits() []string {
 
 func daemonChecks() []Check {
 	return []Check{
-		{Name: "daemon", Good: "it answers on its control socket", Machine: checkDaemon},
-		{Name: "control socket", Good: "its owner and group alone may use it", Machine: checkSocket},
-		{Name: "configuration", Good: "it is valid, and nothing else runs", Machine: checkConfig},
-		{Name: "trusted peers", Good: "only this machine and private networks are believed", Machine: checkTrust},
-		{Name: "state", Good: "it says which slots are active", Machine: checkState},
-		{Name: "own units", Good: "they are installed and enabled, and run", Machine: checkOwnUnits},
-		{Name: "reconcile", Good: "systemd is kept in agreement with the state", Machine: checkReconcile},
+		{Name: "daemon", AllWell: "it answers on its control socket", Machine: checkDaemon},
+		{Name: "control socket", AllWell: "its owner and group alone may use it", Machine: checkSocket},
+		{Name: "configuration", AllWell: "it is valid, and nothing else runs", Machine: checkConfig},
+		{Name: "trusted peers", AllWell: "only this machine and private networks are believed", Machine: checkTrust},
+		{Name: "state", AllWell: "it says which slots are active", Machine: checkState},
+		{Name: "own units", AllWell: "they are installed and enabled, and run", Machine: checkOwnUnits},
+		{Name: "reconcile", AllWell: "systemd is kept in agreement with the state", Machine: checkReconcile},
 	}
 }
 
@@ -42,7 +43,7 @@ func checkDaemon(f *Facts) []Finding {
 	var l found
 	err := f.Daemon.Err
 	if errors.Is(err, control.ErrUnreachable) {
-		l.fail(orElse(control.HintOf(err), "sudo systemctl start charactier-proxy"), "%v", err)
+		l.fail(cmp.Or(control.HintOf(err), "sudo systemctl start charactier-proxy"), "%v", err)
 		return l
 	}
 	if err != nil {
@@ -118,7 +119,7 @@ func checkLoaded(f *Facts, runs control.ConfigStatus) []Finding {
 	case there && runs.Rejected == "" && f.ConfigFile.Changed.After(runs.Loaded.Add(loadSlack)):
 		l.warn("sudo charactier-proxyctl reload", "%s is newer than what the daemon has loaded", f.ConfigPath)
 	case f.ConfigFile.Missing() && runs.Path == f.ConfigPath:
-		l.warn("put "+f.ConfigPath+" back, or if that is what you want: sudo systemctl restart charactier-proxy", "%s is gone; the daemon runs what it held, and after a restart its built-in configuration", f.ConfigPath)
+		l.warn(lines("put "+f.ConfigPath+" back, or if that is what you want:", "sudo systemctl restart charactier-proxy"), "%s is gone; the daemon runs what it held, and after a restart its built-in configuration", f.ConfigPath)
 	}
 	return l
 }
@@ -177,7 +178,7 @@ func checkState(f *Facts) []Finding {
 		l.fail("sudo chmod 0700 "+f.StateDir, "others may write to %s (mode %04o), and so decide which slot is active", f.StateDir, dir.Mode.Perm())
 	}
 	for _, name := range f.State.Damaged {
-		l.warn("look at it, then: sudo rm "+filepath.Join(f.StateDir, name), "%s was found damaged and set aside", name)
+		l.warn("sudo rm "+filepath.Join(f.StateDir, name)+"  # once you have looked at it", "%s was found damaged and set aside", name)
 	}
 	return l
 }
@@ -274,11 +275,4 @@ func lastWords(u Unit) string {
 func firstLine(text string) string {
 	line, _, _ := strings.Cut(text, "\n")
 	return line
-}
-
-func orElse(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
 }

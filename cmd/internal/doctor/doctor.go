@@ -22,14 +22,14 @@ type Finding struct {
 	Service string        `json:"service,omitempty"` // empty: the machine
 	Slot    switcher.Slot `json:"slot,omitempty"`
 	Text    string        `json:"text"`
-	Mend    string        `json:"mend,omitempty"` // a command line, or what to write where
+	Mend    string        `json:"mend,omitempty"` // commands, one in a line, or what to write where
 }
 
 // Check looks for one kind of fault. It returns what it found, without the
 // names of check, service and slot; nothing means that all is well.
 type Check struct {
-	Name string
-	Good string // what is so where nothing was found
+	Name    string
+	AllWell string // what is so where nothing was found
 	// One of these, by what it is asked for.
 	Machine func(*Facts) []Finding
 	Service func(*Facts, *Service) []Finding
@@ -75,7 +75,7 @@ func Examine(f *Facts) []Finding {
 // stamp says where the findings of a check belong.
 func (c Check) stamp(found []Finding, service string, slot switcher.Slot) []Finding {
 	if len(found) == 0 {
-		found = []Finding{{Level: OK, Text: c.Good}}
+		found = []Finding{{Level: OK, Text: c.AllWell}}
 	}
 	for i := range found {
 		found[i].Check, found[i].Service, found[i].Slot = c.Name, service, slot

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"path/filepath"
@@ -92,7 +93,7 @@ func checkOwnPort(s *Slot) []Finding {
 	}
 	mend := "sudo systemctl edit " + s.Unit.Name + "  # [Service] Environment=PORT=" + want
 	if filepath.IsAbs(where) {
-		mend = "first " + mend + ", and so with the other slot's unit; then remove PORT from " + where
+		mend = lines(mend, "likewise with the other slot's unit; then remove PORT from "+where)
 	}
 	return one(Fail, mend, "%s sets PORT=%s, but the slot's address is %s", where, got, s.Address)
 }
@@ -123,7 +124,7 @@ func checkMentions(f *Facts, svc *Service, s *Slot) []Finding {
 			if name == "" {
 				continue
 			}
-			l.warn("write http://"+door(svc)+" there, which is right whichever slot is active, and restart "+orElse(text.Unit, "what reads it"),
+			l.warn("write http://"+door(svc)+" there, which is right whichever slot is active, and restart "+cmp.Or(text.Unit, "what reads it"),
 				"%s:%d: %s names %s, the %s slot", text.Path, i+1, name, s.Address, s.Name)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"charactier-proxy/cmd/internal/config"
 	"charactier-proxy/switcher"
 	"charactier-proxy/switcher/control"
+	"charactier-proxy/switcher/deploy"
 )
 
 // Facts are what was found on this machine.
@@ -126,7 +127,9 @@ type Unit struct {
 
 	Environment []string // NAME=value, as the unit says
 	Variables   []EnvironmentFile
-	Directory   string // WorkingDirectory=
+	Directory   string   // WorkingDirectory=
+	Root        string   // RootDirectory=
+	Commands    []string // what it executes, each with its arguments
 	StopTimeout time.Duration
 	Files       []Text // the unit file and its drop-ins
 }
@@ -134,6 +137,11 @@ type Unit struct {
 // Exists says that systemd has such a unit.
 func (u Unit) Exists() bool {
 	return u.Name != "" && u.Err == nil && u.Load != "not-found" && u.Load != ""
+}
+
+// runsIn says that the unit runs what the link leads to, as a deploy has it.
+func (u Unit) runsIn(link string) bool {
+	return deploy.UnitView{Directory: u.Directory, Root: u.Root, Commands: u.Commands, Environment: u.Environment}.RunsIn(link)
 }
 
 // Runs says that it has processes, or is just about to.

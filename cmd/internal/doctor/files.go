@@ -6,11 +6,6 @@ import (
 	"syscall"
 )
 
-func parent(path string) string { return filepath.Dir(path) }
-func join(path string, more ...string) string {
-	return filepath.Join(append([]string{path}, more...)...)
-}
-
 // look is what is known of a path without opening it; links are followed.
 func look(path string) File {
 	f := File{Path: path}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -71,7 +72,7 @@ type Sources struct {
 func Gather(ctx context.Context, s Sources) *Facts {
 	f := &Facts{
 		Now: s.Now, Root: s.UID == 0, Deep: s.Deep, ConfigPath: s.Config, StateDir: s.StateDir,
-		Socket: look(s.Socket), RunDir: look(parent(s.Socket)), Systemd: s.UnitsErr,
+		Socket: look(s.Socket), RunDir: look(filepath.Dir(s.Socket)), Systemd: s.UnitsErr,
 	}
 	f.Daemon.Status, f.Daemon.Err = s.Daemon.Status(ctx)
 	f.gatherConfig(s)
@@ -118,10 +119,10 @@ func (f *Facts) gatherState() {
 func (f *Facts) gatherMachine(ctx context.Context, s Sources) {
 	d := f.Config.Deploy
 	f.Clock = s.Machine.Clock()
-	f.Deploy, f.Releases = look(d.Root), look(join(d.Root, "releases"))
+	f.Deploy, f.Releases = look(d.Root), look(filepath.Join(d.Root, "releases"))
 	f.Disks = []Disk{s.disk(f.StateDir, "the state", stateNeeds)}
 	if d.Log != "" {
-		f.Disks = append(f.Disks, s.disk(parent(d.Log), "the log of deploys", stateNeeds))
+		f.Disks = append(f.Disks, s.disk(filepath.Dir(d.Log), "the log of deploys", stateNeeds))
 	}
 	if f.deploys() {
 		f.Disks = append(f.Disks, s.disk(d.Root, "the releases", uint64(d.MinFree)))
@@ -139,7 +140,7 @@ const stateNeeds = 32 << 20
 func (s Sources) disk(path, holds string, need uint64) Disk {
 	d := Disk{Path: path, Holds: holds, Need: need}
 	for d.Path != "/" && look(d.Path).Missing() {
-		d.Path = parent(d.Path)
+		d.Path = filepath.Dir(d.Path)
 	}
 	var all uint64
 	d.Free, d.Inodes, all, d.Err = s.Machine.Disk(d.Path)
@@ -204,7 +205,7 @@ func (s Sources) service(ctx context.Context, f *Facts, cfg *config.Service) *Se
 	}
 	svc.Old = s.unit(ctx, oldUnit(svc))
 	for _, path := range cfg.Shared {
-		svc.Shared = append(svc.Shared, look(join(f.Config.Deploy.Root, "shared", cfg.Name, path)))
+		svc.Shared = append(svc.Shared, look(filepath.Join(f.Config.Deploy.Root, "shared", cfg.Name, path)))
 	}
 	if cfg.Build.User != "" {
 		svc.BuildUser = s.Machine.User(cfg.Build.User)

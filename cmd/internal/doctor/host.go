@@ -9,8 +9,8 @@ import (
 
 func hostChecks() []Check {
 	return []Check{
-		{Name: "disk", Good: "there is room for state, logs and releases", Machine: checkDisks},
-		{Name: "clock", Good: "it is synchronised, and later than all that was recorded", Machine: checkClock},
+		{Name: "disk", AllWell: "there is room for state, logs and releases", Machine: checkDisks},
+		{Name: "clock", AllWell: "it is synchronised, and later than all that was recorded", Machine: checkClock},
 	}
 }
 
@@ -86,10 +86,10 @@ func (f *Facts) newest() (at time.Time, what string) {
 
 func deployChecks() []Check {
 	return []Check{
-		{Name: "deploy root", Good: "only root may put releases there", Machine: checkRoot},
-		{Name: "repository", Good: "it can be reached", Machine: checkRepository},
-		{Name: "build user", Good: "it exists", Service: checkBuildUser},
-		{Name: "shared files", Good: "they are all there", Service: checkShared},
+		{Name: "deploy root", AllWell: "only root may put releases there", Machine: checkRoot},
+		{Name: "repository", AllWell: "it can be reached", Machine: checkRepository},
+		{Name: "build user", AllWell: "it exists", Service: checkBuildUser},
+		{Name: "shared files", AllWell: "they are all there", Service: checkShared},
 	}
 }
 

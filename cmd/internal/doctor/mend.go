@@ -1,11 +1,13 @@
 package doctor
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"strings"
 
 	"charactier-proxy/switcher"
+	"charactier-proxy/switcher/deploy"
 )
 
 // What mends a fault is followed at three in the morning, at once, and for both
@@ -14,6 +16,10 @@ import (
 // where that leads to what the unit runs now, or it would not come up again.
 
 const deployNow = "sudo charactier-proxyctl deploy"
+
+// lines puts commands below each other, one in a line, so that each can be
+// pasted.
+func lines(commands ...string) string { return strings.Join(commands, "\n") }
 
 // waitsForLink says that the unit cannot start for want of its slot's link.
 func (s *Slot) waitsForLink() bool {
@@ -27,9 +33,9 @@ func startOf(s *Slot) string {
 	case s.Unit.Name == "":
 		return "start the process of the slot"
 	case s.waitsForLink() && s.Active:
-		return deployNow + ", which goes to the other slot; or, for what ran here before: " + linkTo(s, "DIRECTORY_OF_THE_APP") + " && " + start
+		return lines(deployNow+"  # goes to the other slot", "or, for what ran here before:", linkTo(s, "DIRECTORY_OF_THE_APP")+" && "+start)
 	case s.waitsForLink():
-		return deployNow + ", which makes " + s.Link.Path
+		return deployNow + "  # makes " + s.Link.Path
 	}
 	return start
 }
@@ -39,22 +45,18 @@ func linkTo(s *Slot, dir string) string {
 	return fmt.Sprintf("sudo mkdir -p %s && sudo ln -s %s %s", filepath.Dir(s.Link.Path), dir, s.Link.Path)
 }
 
-func editDirectory(s *Slot) string {
-	return fmt.Sprintf("sudo systemctl edit %s  # [Service] WorkingDirectory=%s", s.Unit.Name, s.Link.Path)
-}
-
 // intoLink has the unit run in its slot's link.
 func intoLink(s *Slot) string {
-	edit := editDirectory(s)
+	move := deploy.MoveUnit(s.Unit.Name, s.Link.Path)
 	switch {
 	case !s.Active:
-		return edit + "; then: " + deployNow
-	case s.Link.missing():
-		return "the standby's unit and " + deployNow + " first; or now: " + linkTo(s, s.Unit.Directory) + " && " + edit
+		return lines(move, deployNow)
+	case s.Link.missing() && s.Unit.Directory != "":
+		return lines("the standby's unit first, then:", deployNow, "or now:", linkTo(s, s.Unit.Directory)+" && "+move)
 	case s.Link.Err == nil && s.Link.Real == s.Unit.Directory:
-		return edit
+		return move
 	}
-	return "the standby's unit first, then: " + deployNow + "; once this slot is the standby: " + edit
+	return lines("the standby's unit first, then:", deployNow, "once this slot is the standby:", move)
 }
 
 // apart gives two units that share a directory one each.
@@ -67,31 +69,31 @@ func apart(s *Service) string {
 	case standby.Link.Path == "" || active.Link.Path == "":
 		return fmt.Sprintf("set services.%s.slots.blue.link and green's; then lead the standby's unit there, deploy, and then the other", s.Name)
 	case s.Active == "":
-		return "charactier-proxyctl status says which slot is the standby: its unit first gets WorkingDirectory= with its link; then deploy, then the other"
+		return lines("charactier-proxyctl status  # says which slot is the standby", "its unit first gets WorkingDirectory= with its link; then deploy, then the other")
 	}
 	var steps []string
 	if standby.Unit.Directory != standby.Link.Path {
-		steps = append(steps, "the standby first: "+editDirectory(standby))
+		steps = append(steps, deploy.MoveUnit(standby.Unit.Name, standby.Link.Path))
 	}
 	steps = append(steps, deployNow)
 	if active.Unit.Directory != active.Link.Path {
-		steps = append(steps, "as standby, "+active.Unit.Name+" with WorkingDirectory="+active.Link.Path)
+		steps = append(steps, "once "+string(active.Name)+" is the standby:", deploy.MoveUnit(active.Unit.Name, active.Link.Path))
 	}
-	return strings.Join(steps, "; then: ")
+	return lines(steps...)
 }
 
 // linkInPlaceOf puts a link where a directory is, so that whatever runs in it
 // comes up again.
 func linkInPlaceOf(link string) string {
-	return fmt.Sprintf("sudo mv %[1]s %[1]s.before && sudo ln -s %[1]s.before %[1]s; the next deploy leads it to a release", link)
+	return deploy.LinkInPlaceOf(link) + "  # the next deploy leads it to a release"
 }
 
 // wakeElsewhere is for a process whose directory was removed.
 func wakeElsewhere(s *Slot) string {
-	restart := "sudo systemctl restart " + orElse(s.Unit.Name, "the slot")
+	restart := "sudo systemctl restart " + cmp.Or(s.Unit.Name, "the slot")
 	switch {
 	case s.Link.Path == "":
-		return "put " + s.Gone + " back; then: " + restart
+		return lines("put "+s.Gone+" back, then:", restart)
 	case s.Link.Err == nil && within(s.Link.Path, s.Unit.Directory):
 		return restart
 	}
@@ -115,7 +117,7 @@ func (s *Slot) unlessServing(f *Facts, unit, command string) string {
 	if len(first) == 0 {
 		return command
 	}
-	return "it answers the traffic now, so move that first: " + strings.Join(first, "; then: ") + "; then: " + command
+	return lines("it answers the traffic now, so move that first:", lines(first...), command)
 }
 
 // assume records which slots are active where the state is gone: a start without

@@ -7,6 +7,7 @@ import (
 
 	"charactier-proxy/switcher"
 	"charactier-proxy/switcher/control"
+	"charactier-proxy/switcher/deploy"
 )
 
 // mendOf is what mends the one fault that a check finds of a slot.
@@ -45,42 +46,42 @@ func TestMendsTakeTheStandbyFirst(t *testing.T) {
 		want, never string
 	}{
 		"the standby runs elsewhere": {byHand, "release", switcher.Green,
-			"sudo systemctl edit " + greenUnit + "  # [Service] WorkingDirectory=" + link + "green; then: sudo charactier-proxyctl deploy", "ln -s"},
+			deploy.MoveUnit(greenUnit, link+"green") + "\nsudo charactier-proxyctl deploy", "ln -s"},
 		"the active slot runs elsewhere": {byHand, "release", switcher.Blue,
-			"the standby's unit and sudo charactier-proxyctl deploy first; or now: " + noDir + "/opt/app " + link + "blue && sudo systemctl edit " + blueUnit, "restart"},
+			"the standby's unit first, then:\nsudo charactier-proxyctl deploy\nor now:\n" + noDir + "/opt/app " + link + "blue && " + deploy.MoveUnit(blueUnit, link+"blue"), "restart"},
 		"the active slot's link leads to where it runs": {func(f *Facts) {
 			byHand(f)
 			blue(f).Link = Link{Path: link + "blue", Target: "/opt/app", Real: "/opt/app"}
-		}, "release", switcher.Blue, "sudo systemctl edit " + blueUnit, "deploy"},
+		}, "release", switcher.Blue, deploy.MoveUnit(blueUnit, link+"blue"), "deploy"},
 		"the active slot's link leads elsewhere": {func(f *Facts) { blue(f).Unit.Directory = "/opt/app" }, "release", switcher.Blue,
-			"the standby's unit first, then: sudo charactier-proxyctl deploy; once this slot is the standby: sudo systemctl edit " + blueUnit, "ln -s"},
+			"the standby's unit first, then:\nsudo charactier-proxyctl deploy\nonce this slot is the standby:\n" + deploy.MoveUnit(blueUnit, link+"blue"), "ln -s"},
 		"both share a directory": {byHand, "directories", "",
-			"the standby first: sudo systemctl edit " + greenUnit + "  # [Service] WorkingDirectory=" + link + "green; then: sudo charactier-proxyctl deploy; then: as standby, " + blueUnit, ""},
+			deploy.MoveUnit(greenUnit, link+"green") + "\nsudo charactier-proxyctl deploy\nonce blue is the standby:\n" + deploy.MoveUnit(blueUnit, link+"blue"), ""},
 		"the standby shares the active slot's directory": {func(f *Facts) { green(f).Unit.Directory = link + "blue" }, "directories", "",
-			"WorkingDirectory=" + link + "green; then: sudo charactier-proxyctl deploy", blueUnit},
+			deploy.MoveUnit(greenUnit, link+"green") + "\nsudo charactier-proxyctl deploy", blueUnit},
 		"both share a directory, and nobody knows which is active": {func(f *Facts) { byHand(f); f.Services[0].Active = "" }, "directories", "",
-			"status says which slot is the standby", "systemctl"},
+			"status  # says which slot is the standby", "systemctl"},
 		"the active slot is down for want of its link": {func(f *Facts) {
 			blue(f).Link.Target, blue(f).Link.Err, blue(f).Owner, blue(f).Unit.Active = "", fs.ErrNotExist, Owner{Nobody: true}, "inactive"
-		}, "port", switcher.Blue, "sudo charactier-proxyctl deploy, which goes to the other slot; or, for what ran here before: " + noDir + "DIRECTORY_OF_THE_APP " + link + "blue && sudo systemctl start " + blueUnit, ""},
+		}, "port", switcher.Blue, "sudo charactier-proxyctl deploy  # goes to the other slot\nor, for what ran here before:\n" + noDir + "DIRECTORY_OF_THE_APP " + link + "blue && sudo systemctl start " + blueUnit, ""},
 		"the standby failed for want of its link": {func(f *Facts) {
 			green(f).Link.Target, green(f).Link.Err, green(f).Unit.Active = "", fs.ErrNotExist, "failed"
-		}, "unit", switcher.Green, "sudo charactier-proxyctl deploy, which makes " + link + "green", "start"},
+		}, "unit", switcher.Green, "sudo charactier-proxyctl deploy  # makes " + link + "green", "start"},
 		"the active slot's directory was removed, with its link": {func(f *Facts) {
 			blue(f).Gone, blue(f).Link.Err, blue(f).Link.Real = "/srv/charactier/releases/0/backend", fs.ErrNotExist, ""
 		}, "release", switcher.Blue, "sudo charactier-proxyctl deploy", "restart"},
 		"a stranger from a shell answers the traffic": {func(f *Facts) { stranger(blue(f), "session-3.scope") }, "port", switcher.Blue,
-			"move that first: sudo charactier-proxyctl deploy; then: ps -fp 812", ""},
+			"move that first:\nsudo charactier-proxyctl deploy\nps -fp 812\nsudo kill 812", ""},
 		"nginx still sends to the old unit": {func(f *Facts) {
 			f.Services[0].Old = Unit{Name: "charactier-backend.service", Load: "loaded", Active: "active", Enabled: "enabled"}
 			f.Nginx = nginxWith("server 127.0.0.1:5080;", "server 127.0.0.1:5000;")
 			stranger(blue(f), "charactier-backend.service")
-		}, "old unit", "", "move that first: sudo charactier-proxyctl migrate; then: sudo charactier-proxyctl deploy; then: sudo systemctl disable --now charactier-backend.service", ""},
+		}, "old unit", "", "move that first:\nsudo charactier-proxyctl migrate\nsudo charactier-proxyctl deploy\nsudo systemctl disable --now charactier-backend.service", ""},
 		"nobody may see who the old unit is": {func(f *Facts) {
 			f.Services[0].Old = Unit{Name: "charactier-backend.service", Load: "loaded", Active: "active", Enabled: "enabled"}
 			stranger(blue(f), "")
 			f.Root, blue(f).Unit.Active = false, "inactive"
-		}, "old unit", "", "move that first: sudo charactier-proxyctl deploy; then: ", ""},
+		}, "old unit", "", "move that first:\nsudo charactier-proxyctl deploy\n", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := sound()

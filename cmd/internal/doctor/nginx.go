@@ -12,11 +12,11 @@ import (
 
 func nginxChecks() []Check {
 	return []Check{
-		{Name: "nginx", Good: "it takes its configuration", Machine: checkNginx},
-		{Name: "nginx route", Good: "nginx sends to the proxy and to no slot", Service: checkRoute},
-		{Name: "nginx keep-alive", Good: "nginx keeps connections to the proxy, and closes idle ones first", Service: checkUpstream},
-		{Name: "nginx protocol", Good: "nginx speaks HTTP/1.1 with the proxy", Service: checkLocations},
-		{Name: "client address", Good: "nginx passes on who the client is, and not what it claims", Service: checkForwarded},
+		{Name: "nginx", AllWell: "it takes its configuration", Machine: checkNginx},
+		{Name: "nginx route", AllWell: "nginx sends to the proxy and to no slot", Service: checkRoute},
+		{Name: "nginx keep-alive", AllWell: "nginx keeps connections to the proxy, and closes idle ones first", Service: checkUpstream},
+		{Name: "nginx protocol", AllWell: "nginx speaks HTTP/1.1 with the proxy", Service: checkLocations},
+		{Name: "client address", AllWell: "nginx passes on who the client is, and not what it claims", Service: checkForwarded},
 	}
 }
 
@@ -42,7 +42,7 @@ func checkNginx(f *Facts) []Finding {
 	case strings.Contains(n.Refused, "host not found in upstream"):
 		return one(Fail, "sudo nginx -t; is the file with the upstream below /etc/nginx/conf.d?", "nginx finds no such upstream, so a reload or restart fails: %s", n.Refused)
 	case strings.Contains(n.Refused, "Permission denied"):
-		return one(Fail, "sudo nginx -t; then look at the owner and mode of the file it names", "nginx may not read a file, so a reload or restart fails: %s", n.Refused)
+		return one(Fail, "sudo nginx -t  # then look at the owner and mode of the file it names", "nginx may not read a file, so a reload or restart fails: %s", n.Refused)
 	}
 	return one(Fail, "sudo nginx -t", "nginx does not take its configuration, so a reload or restart fails: %s", n.Refused)
 }

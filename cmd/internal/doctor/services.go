@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,13 +12,13 @@ import (
 
 func serviceChecks() []Check {
 	return []Check{
-		{Name: "listener", Good: "requests come through", Service: checkDoor},
-		{Name: "hold", Good: "requests are not held", Service: checkHold},
-		{Name: "enabled units", Good: "a reboot starts the active slot, and only that", Service: checkEnabled},
-		{Name: "old unit", Good: "the single unit of before is gone", Service: checkOldUnit},
-		{Name: "twins", Good: "both units are the same but for name, port and directory", Service: checkTwins},
-		{Name: "directories", Good: "the slots run from directories of their own", Service: checkDirectories},
-		{Name: "roles", Good: "cron jobs and queue workers run once", Service: checkRoles},
+		{Name: "listener", AllWell: "requests come through", Service: checkDoor},
+		{Name: "hold", AllWell: "requests are not held", Service: checkHold},
+		{Name: "enabled units", AllWell: "a reboot starts the active slot, and only that", Service: checkEnabled},
+		{Name: "old unit", AllWell: "the single unit of before is gone", Service: checkOldUnit},
+		{Name: "twins", AllWell: "both units are the same but for name, port and directory", Service: checkTwins},
+		{Name: "directories", AllWell: "the slots run from directories of their own", Service: checkDirectories},
+		{Name: "roles", AllWell: "cron jobs and queue workers run once", Service: checkRoles},
 	}
 }
 
@@ -29,7 +30,7 @@ func checkDoor(f *Facts, s *Service) []Finding {
 	case a.Refused:
 		return one(Fail, "sudo systemctl start charactier-proxy.socket charactier-proxy", "nobody listens on %s", at)
 	case a.Silent:
-		return one(Fail, "systemctl status charactier-proxy; sudo nft list ruleset", "connections to %s are not taken: the daemon hangs, or a firewall drops them", at)
+		return one(Fail, lines("systemctl status charactier-proxy", "sudo nft list ruleset"), "connections to %s are not taken: the daemon hangs, or a firewall drops them", at)
 	case a.Ours != "":
 		return one(Fail, "charactier-proxyctl status", "%s answers %d by itself: %s", at, a.Status, a.Ours)
 	case a.Err != nil:
@@ -49,7 +50,7 @@ func checkHold(f *Facts, s *Service) []Finding {
 	if f.Now.Sub(s.Held.Since) > longHold {
 		level = Fail
 	}
-	return one(level, mend, "its requests are held since %s by %s: %s", s.Held.Since.Local().Format(time.DateTime), s.Held.Actor, orElse(s.Held.Reason, "no reason given"))
+	return one(level, mend, "its requests are held since %s by %s: %s", s.Held.Since.Local().Format(time.DateTime), s.Held.Actor, cmp.Or(s.Held.Reason, "no reason given"))
 }
 
 // checkEnabled compares what systemd starts after a reboot with what is active.
@@ -144,7 +145,7 @@ func checkTwins(f *Facts, s *Service) []Finding {
 func plainLines(s *Slot) []string {
 	same := strings.NewReplacer(
 		string(s.Name), "{slot}", title(s.Name), "{slot}", strings.ToUpper(string(s.Name)), "{slot}",
-		orElse(port(s.Address), s.Address), "{port}",
+		cmp.Or(port(s.Address), s.Address), "{port}",
 	)
 	var lines []string
 	for _, file := range s.Unit.Files {

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,16 +17,16 @@ import (
 
 func slotChecks() []Check {
 	return []Check{
-		{Name: "unit", Good: "systemd has it, and it does what it should", Slot: checkUnit},
-		{Name: "port", Good: "no stranger has its address", Slot: checkPort},
-		{Name: "environment", Good: "its variables are there and name its own port", Slot: checkEnvironment},
-		{Name: "health", Good: "it answers as the configuration wants", Slot: checkHealth},
-		{Name: "keep-alive", Good: "its connections can be used again", Slot: checkKeepAlive},
-		{Name: "stop", Good: "it has time to end by itself", Slot: checkStop},
-		{Name: "warm time", Good: "it does not run longer than it should", Slot: checkWarm},
-		{Name: "release", Good: "it runs from a release of its own", Slot: checkRelease},
-		{Name: "bypass", Good: "nobody goes past the proxy", Slot: checkBypass},
-		{Name: "address written down", Good: "no unit file and no file of variables names its address", Slot: checkMentions},
+		{Name: "unit", AllWell: "systemd has it, and it does what it should", Slot: checkUnit},
+		{Name: "port", AllWell: "no stranger has its address", Slot: checkPort},
+		{Name: "environment", AllWell: "its variables are there and name its own port", Slot: checkEnvironment},
+		{Name: "health", AllWell: "it answers as the configuration wants", Slot: checkHealth},
+		{Name: "keep-alive", AllWell: "its connections can be used again", Slot: checkKeepAlive},
+		{Name: "stop", AllWell: "it has time to end by itself", Slot: checkStop},
+		{Name: "warm time", AllWell: "it does not run longer than it should", Slot: checkWarm},
+		{Name: "release", AllWell: "it runs from a release of its own", Slot: checkRelease},
+		{Name: "bypass", AllWell: "nobody goes past the proxy", Slot: checkBypass},
+		{Name: "address written down", AllWell: "no unit file and no file of variables names its address", Slot: checkMentions},
 	}
 }
 
@@ -52,7 +53,7 @@ func checkUnit(f *Facts, _ *Service, s *Slot) []Finding {
 	case u.Load == "masked":
 		return one(Fail, "sudo systemctl unmask "+u.Name, "%s is masked: nothing can start it", u.Name)
 	case !u.Exists():
-		return one(Fail, "install it below /etc/systemd/system, then: sudo systemctl daemon-reload", "there is no unit %s", u.Name)
+		return one(Fail, lines("install it below /etc/systemd/system, then:", "sudo systemctl daemon-reload"), "there is no unit %s", u.Name)
 	case u.Load != "loaded":
 		return one(Fail, "systemd-analyze verify "+u.Name, "systemd cannot use %s (%s)", u.Name, u.Load)
 	case u.Active == "failed" && exitedBySignal(u):
@@ -101,7 +102,7 @@ func evict(p Process) string {
 	if strings.HasSuffix(p.Unit, ".service") && !strings.HasPrefix(p.Unit, "user@") {
 		return "sudo systemctl disable --now " + p.Unit
 	}
-	return fmt.Sprintf("ps -fp %d; then: sudo kill %d", p.PID, p.PID)
+	return fmt.Sprintf("ps -fp %d\nsudo kill %d", p.PID, p.PID)
 }
 
 func checkHealth(f *Facts, svc *Service, s *Slot) []Finding {
@@ -132,7 +133,7 @@ func checkHealth(f *Facts, svc *Service, s *Slot) []Finding {
 	case a.Status == http.StatusUnauthorized, a.Status == http.StatusForbidden:
 		return one(level, "let the app answer the route without credentials", "%s is answered %d: it wants to know who asks", route, a.Status)
 	}
-	return one(level, mend, "%s is answered %d, which is not healthy: %s", route, a.Status, orElse(firstLine(a.Excerpt), "no body"))
+	return one(level, mend, "%s is answered %d, which is not healthy: %s", route, a.Status, cmp.Or(firstLine(a.Excerpt), "no body"))
 }
 
 // shortestIdle is the shortest keep-alive time of a slot at which its
@@ -220,8 +221,8 @@ func checkRelease(f *Facts, svc *Service, s *Slot) []Finding {
 	case !within(filepath.Join(f.Config.Deploy.Root, "releases"), link.Real):
 		l.warn("sudo charactier-proxyctl deploy", "%s leads to %s, which is not a release below %s", link.Path, link.Real, filepath.Join(f.Config.Deploy.Root, "releases"))
 	}
-	if dir := s.Unit.Directory; s.Unit.Exists() && dir != "" && !within(s.Link.Path, dir) {
-		l.fail(intoLink(s), "%s runs in %s, not in the slot's link %s: a deploy would not change what it runs", s.Unit.Name, dir, s.Link.Path)
+	if s.Unit.Exists() && !s.Unit.runsIn(s.Link.Path) {
+		l.fail(intoLink(s), "%s runs in %s, not in the slot's link %s: a deploy would not change what it runs", s.Unit.Name, cmp.Or(s.Unit.Directory, "/"), s.Link.Path)
 	}
 	return l
 }

@@ -151,7 +151,7 @@ func (p *production) twoAtOnce() {
 func (p *production) unconfirmed() {
 	revision := p.repo.commit("to be confirmed", good)
 	p.try("--confirm without a terminal, then --resume", 0, func() *command {
-		p.ctl("deploy", "--cut-streams", "--no-bake", "--confirm").wants(130, "waits to be confirmed", "deploy --resume confirms it")
+		p.ctl("deploy", "--cut-streams", "--no-bake", "--confirm").wants(130, "waits to be confirmed", "deploy --resume  # confirms it")
 		p.ctl("deploy", "--cut-streams", "--no-bake").wants(130, "waits to be confirmed") // it is nobody's yes
 		c := p.ctl("deploy", "--resume").wants(0)
 		p.moved(revision)

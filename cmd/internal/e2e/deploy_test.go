@@ -89,7 +89,7 @@ func (p *production) bakesWell() {
 		p.moved(revision)
 		var r deploy.Result
 		c.decode(&r)
-		if r.Outcome != switcher.Done || r.Revision != revision || r.Own <= 0 || len(r.Moves) != 1 {
+		if r.Outcome != switcher.Done || r.Revision != revision || r.OwnTime <= 0 || len(r.Moves) != 1 {
 			p.t.Errorf("--json says %+v", r)
 		}
 		return c
@@ -261,6 +261,7 @@ func TestDeploysThatAreBad(t *testing.T) {
 	p.strangerAtTheGate()
 	p.streamsOnStandby()
 	p.elsewhere()
+	p.otherFiles()
 	p.missesShared()
 	p.deployed("a good one after all that", p.repo.commit("good again", good))
 	p.t.Log(p.usersLeave().Summary())
@@ -311,6 +312,24 @@ func (p *production) elsewhere() {
 	p.deployed("the hint was pasted", p.repo.commit("the hint was pasted", good))
 }
 
+// otherFiles has the standby's unit run in its link and start files of another
+// directory, by their names or after a change of directory.
+func (p *production) otherFiles() {
+	unit := unitOf(p.active.Other())
+	drop := "/etc/systemd/system/" + unit + ".d/90-planted.conf"
+	p.Run("sh", "-c", "mkdir -p /srv/old && cp -r /opt/sample-app/. /srv/old && cd /srv/old && node build.js")
+	for what, start := range map[string]string{
+		"a unit starts another directory's file": "/usr/bin/node /srv/old/dist/src/index.js",
+		"a unit's script goes elsewhere":         "/bin/sh -c 'cd /srv/old && exec node dist/src/index.js'",
+	} {
+		p.Write(drop, "[Service]\nExecStart=\nExecStart="+start+"\n")
+		p.Run("systemctl", "daemon-reload")
+		p.refuses(what, 3, good, "answers from /srv/old", "stays on", "systemctl cat "+unit)
+	}
+	p.Run("rm", drop)
+	p.Run("systemctl", "daemon-reload")
+}
+
 // missesShared is refused before anything is fetched.
 func (p *production) missesShared() {
 	path := deployRoot + "/shared/backend/.env"
@@ -342,7 +361,7 @@ func (p *production) figures() {
 		revision := p.repo.commit(fmt.Sprint("to be measured ", n), good)
 		var r deploy.Result
 		p.ctl("deploy", "--no-bake", "--cut-streams", "--json").wants(0).decode(&r)
-		own = append(own, r.Own)
+		own = append(own, r.OwnTime)
 		back = append(back, p.timeRollback(old))
 		p.moved(revision) // there
 		p.moved(old)      // and back

@@ -431,6 +431,14 @@ func TestUnitsEnabledStartAtBoot(t *testing.T) {
 		states(map[string]string{blue: "disabled inactive", green: "enabled inactive"})
 	}
 	must(u.Disable(t.Context(), blue))
+	// Somebody else is killed between the change and the reload.
+	manager := []string{"busctl", "call", "--quiet", "org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager"}
+	run(t, append(manager, "DisableUnitFiles", "asb", "1", green, "false")...)
+	must(u.Disable(t.Context(), green))
+	states(map[string]string{green: "disabled inactive"})
+	run(t, append(manager, "EnableUnitFiles", "asbb", "1", green, "false", "false")...)
+	must(u.Enable(t.Context(), green))
+	states(map[string]string{green: "enabled inactive"})
 	run(t, "systemctl", "mask", "--quiet", "masked.service")
 	for unit, want := range map[string]string{
 		"masked.service": "masked.service is masked: systemctl unmask masked.service",

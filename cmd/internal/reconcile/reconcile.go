@@ -129,8 +129,16 @@ func (r *Reconciler) disable(ctx context.Context, s Service, state systemd.UnitS
 	if err != nil || now.Standby.Name != s.Standby.Name || now.Unsettled || now.Baking {
 		return err
 	}
-	if active, err := r.state(ctx, s.Active); err != nil || isOff(active) {
+	active, err := r.state(ctx, s.Active)
+	if err != nil || isOff(active) {
 		return err // somebody disabled it meanwhile: then nothing would start
+	}
+	if isOn(active) {
+		// Perhaps systemd just has not read its files since: who disables a unit may be
+		// killed before the reload.
+		if err := r.Units.Enable(ctx, s.Active.Unit); err != nil {
+			return err
+		}
 	}
 	if err := r.Units.Disable(ctx, s.Standby.Unit); err != nil {
 		return errors.Join(err, r.enableAgain(ctx, s)) // it may be disabled all the same

@@ -24,6 +24,7 @@ type fakeUnits struct {
 	states map[string]systemd.UnitState
 	did    []string
 	err    error        // of whatever changes something
+	stale  []string     // not enabled, whatever systemd remembers
 	onStop func(string) // while it stops
 
 	onEnable, onDisable func(string) // before and while it happens
@@ -62,6 +63,9 @@ func (u *fakeUnits) Stop(_ context.Context, unit string) error {
 func (u *fakeUnits) Enable(_ context.Context, units ...string) error {
 	if u.onEnable != nil {
 		u.onEnable(units[0])
+	}
+	if u.states[units[0]].UnitFileState == "enabled" && !slices.Contains(u.stale, units[0]) {
+		return u.err // nothing is to be done
 	}
 	return u.change("enable", units[0], func(s *systemd.UnitState) { s.UnitFileState = "enabled" })
 }
@@ -348,5 +352,21 @@ func TestOneServicesFailureKeepsNoOtherFromBeingDone(t *testing.T) {
 	}
 	if slices.Contains(w.units.did, "stop b.service") {
 		t.Error("a standby was stopped although the daemon did not answer again")
+	}
+}
+
+// A command that was killed right after it disabled a unit has not told systemd
+// to read its files again.
+func TestTheStandbyIsDisabledOnceTheActiveSlotIsCertainlyEnabled(t *testing.T) {
+	w := newWorld()
+	g := w.units.states["g.service"]
+	g.UnitFileState = "enabled"
+	w.units.states["g.service"], w.units.stale = g, []string{"g.service"}
+	w.service.Standby.Busy = true // it is not to be stopped too
+	if err := w.r.Run(t.Context(), []Service{w.service}); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]string{"enable g.service", "disable b.service"}, w.units.did); diff != "" {
+		t.Errorf("done (-want +got):\n%s", diff)
 	}
 }

@@ -60,7 +60,7 @@ func BenchmarkFiftyThousandFiles(b *testing.B) {
 			b.Fatal(err)
 		}
 		step("reuse", func() error { return second.Reuse(old, "backend", []string{"node_modules"}) })
-		step("own", func() error { return second.Own(os.Geteuid(), os.Getegid()) })
+		step("own", func() error { return second.Chown(os.Geteuid(), os.Getegid()) })
 		step("seal", func() error { _, err := second.Seal(); return err })
 		step("prune", func() error { _, err := s.Prune(0, nil); return err })
 	}

@@ -176,8 +176,8 @@ func (d *draft) checkParts(tree *dir) error {
 	return nil
 }
 
-// Own gives the tree to the user that builds in it.
-func (d *Draft) Own(uid, gid int) error {
+// Chown gives the tree to the user that builds in it.
+func (d *Draft) Chown(uid, gid int) error {
 	tree, err := d.tree()
 	if err != nil {
 		return fmt.Errorf("giving a draft to user %d: %w", uid, err)

@@ -77,7 +77,7 @@ func (l life) live(s *Store) (err error) {
 	if err := d.Share("backend", []string{".env"}); err != nil {
 		return err
 	}
-	if err := d.Own(os.Geteuid(), os.Getegid()); err != nil {
+	if err := d.Chown(os.Geteuid(), os.Getegid()); err != nil {
 		return err
 	}
 	r, err := d.Seal()

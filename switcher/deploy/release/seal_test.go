@@ -229,7 +229,7 @@ func TestADraftThatIsOverCannotBeUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := d.Seal()
-	for _, err := range []error{err, d.Own(0, 0), d.Reuse(r, "backend", []string{"node_modules"})} {
+	for _, err := range []error{err, d.Chown(0, 0), d.Reuse(r, "backend", []string{"node_modules"})} {
 		if !errors.Is(err, errOver) {
 			t.Errorf("got %v", err)
 		}
@@ -246,7 +246,7 @@ func TestTheBuildsUserOwnsADraftAndNoRelease(t *testing.T) {
 	asRoot(t)
 	s := newStore(t)
 	d := drafted(t, s, nameAt(1), built(t))
-	if err := d.Own(nobody, nobody); err != nil {
+	if err := d.Chown(nobody, nobody); err != nil {
 		t.Fatal(err)
 	}
 	err := filepath.WalkDir(d.Dir(), func(path string, e fs.DirEntry, err error) error {
@@ -262,7 +262,7 @@ func TestTheBuildsUserOwnsADraftAndNoRelease(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, d.Own(nobody, nobody), ErrUnsafe)
+	wantError(t, d.Chown(nobody, nobody), ErrUnsafe)
 	wantError(t, d.Share("backend", []string{"x"}), fs.ErrNotExist)
 	r, err := d.Seal()
 	if err != nil {
@@ -313,7 +313,7 @@ func TestALeftOverProcessCannotTrickRoot(t *testing.T) {
 	write(t, filepath.Join(artifact, "backend/swap/directory/file"), "x", 0o644)
 	for n := range 20 {
 		d := drafted(t, s, nameAt(n), artifact)
-		if err := d.Own(nobody, nobody); err != nil {
+		if err := d.Chown(nobody, nobody); err != nil {
 			t.Fatal(err)
 		}
 		attackedSeal(t, d, victims)

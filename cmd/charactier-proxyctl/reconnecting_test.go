@@ -15,7 +15,7 @@ func (f *fakeBus) Close() error { f.closed = true; return nil }
 
 func TestABusThatWasRestartedIsConnectedToAgain(t *testing.T) {
 	var made []*fakeBus
-	l, err := newLasting(t.Context(), func(context.Context) (*fakeBus, error) {
+	l, err := newReconnecting(t.Context(), func(context.Context) (*fakeBus, error) {
 		made = append(made, &fakeBus{})
 		return made[len(made)-1], nil
 	})

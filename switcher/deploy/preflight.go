@@ -3,7 +3,6 @@ package deploy
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -127,7 +126,7 @@ func (d *deploy) checkStandby(ctx context.Context, s Service, p place, now Servi
 }
 
 // checkReady looks at what the slot needs, whoever has the traffic.
-func (d *deploy) checkReady(ctx context.Context, s Service, at Place) error {
+func (d *deploy) checkReady(ctx context.Context, s Service, at SlotConfig) error {
 	if _, err := d.opts.Releases.Pointed(at.Link); err != nil {
 		return err
 	}
@@ -152,7 +151,7 @@ func (d *deploy) checkBake(s Service, now ServiceView) error {
 	}
 	return hint(fmt.Errorf("%w: the last switch of %s is watched until %s, and may be returned to the slot that this is to take",
 		switcher.ErrBusy, s.Name, now.Bake.Until.Local().Format(time.TimeOnly)),
-		"wait until then; or charactier-proxyctl rollback --service "+s.Name+" returns it now")
+		hints("wait until then, or return it now:", "charactier-proxyctl rollback --service "+s.Name))
 }
 
 // checkIdle refuses a slot that still serves: stopping it would cut those
@@ -163,89 +162,4 @@ func (d *deploy) checkIdle(s Service, p place, slot SlotView) error {
 	}
 	return hint(fmt.Errorf("%w: %s of %s has %d requests and %d streams left from the switch before", ErrDraining, p.New, s.Name, slot.InFlight, slot.Streams),
 		"wait until charactier-proxyctl status shows none, or cut the streams with --cut-streams")
-}
-
-// fetch brings the files of the release.
-func (d *deploy) fetch(ctx context.Context) error {
-	o := d.facts().Origin
-	sealed, err := d.sealed()
-	if err != nil || sealed {
-		return skipIf(sealed, err)
-	}
-	if err := d.stopBuilds(ctx); err != nil {
-		return err
-	}
-	return d.opts.Releases.Fetch(ctx, o, o.Release, d.services)
-}
-
-// sealed reports whether there is nothing left to be made.
-func (d *deploy) sealed() (bool, error) {
-	if d.keepsLinks() {
-		return true, nil
-	}
-	return d.opts.Releases.Sealed(d.facts().Origin.Release)
-}
-
-func skipIf(skip bool, err error) error {
-	if err == nil && skip {
-		return errSkipped
-	}
-	return err
-}
-
-// build makes the release of what was fetched.
-func (d *deploy) build(ctx context.Context) error {
-	o := d.facts().Origin
-	sealed, err := d.sealed()
-	if err != nil || sealed {
-		return skipIf(sealed, err)
-	}
-	for _, s := range d.services {
-		if o.Built {
-			s.Commands = nil
-		}
-		over := d.waiting()
-		log := filepath.Join(d.journal.dir, "build-"+s.Name+".log")
-		err := d.opts.Releases.Build(ctx, o.Release, s, log, func(line string) { d.line("build", s.Name, line) })
-		over()
-		if err != nil {
-			return fmt.Errorf("building %s: %w", s.Name, err)
-		}
-	}
-	return d.opts.Releases.Seal(ctx, o.Release)
-}
-
-// discard removes what is not a release yet. A sealed one stays: it can be
-// deployed by name, and prune takes it when its time has come.
-func (d *deploy) discard(ctx context.Context) error {
-	if err := d.stopBuilds(ctx); err != nil {
-		return err
-	}
-	return d.opts.Releases.Discard(d.facts().Origin.Release)
-}
-
-// stopBuilds ends what a command that was killed left running: it would go on to
-// write what is removed now.
-func (d *deploy) stopBuilds(ctx context.Context) error {
-	if !d.resumed {
-		return nil
-	}
-	return d.each(func(s Service, _ *place) error {
-		for n := range s.Commands {
-			if err := d.stopUnit(ctx, buildUnit(s.Name, n)); err != nil {
-				return fmt.Errorf("stopping a build that was left: %w", err)
-			}
-		}
-		return nil
-	})
-}
-
-// short is a revision as people write it.
-func short(revision string) string { return revision[:min(12, len(revision))] }
-
-func parenthesis(text string) string {
-	if text == "" {
-		return ""
-	}
-	return " (" + text + ")"
 }

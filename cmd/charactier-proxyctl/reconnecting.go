@@ -8,9 +8,9 @@ import (
 	"charactier-proxy/systemd"
 )
 
-// lasting is one connection for a whole deploy, which is made again when it was
+// reconnecting is one connection for a whole deploy, which is made again when it was
 // lost: the bus may be restarted under a deploy that has to be undone.
-type lasting[T interface{ Close() error }] struct {
+type reconnecting[T interface{ Close() error }] struct {
 	connect func(context.Context) (T, error)
 
 	mu     sync.Mutex
@@ -18,16 +18,16 @@ type lasting[T interface{ Close() error }] struct {
 	closed bool // or not connected yet
 }
 
-func newLasting[T interface{ Close() error }](ctx context.Context, connect func(context.Context) (T, error)) (*lasting[T], error) {
+func newReconnecting[T interface{ Close() error }](ctx context.Context, connect func(context.Context) (T, error)) (*reconnecting[T], error) {
 	conn, err := connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &lasting[T]{connect: connect, conn: conn}, nil
+	return &reconnecting[T]{connect: connect, conn: conn}, nil
 }
 
 // get returns the connection, a new one if the last was given up.
-func (l *lasting[T]) get(ctx context.Context) (T, error) {
+func (l *reconnecting[T]) get(ctx context.Context) (T, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.closed {
@@ -42,7 +42,7 @@ func (l *lasting[T]) get(ctx context.Context) (T, error) {
 
 // once calls do, and gives up a connection that is lost, so that the next call
 // has another.
-func (l *lasting[T]) once(ctx context.Context, do func(T) error) error {
+func (l *reconnecting[T]) once(ctx context.Context, do func(T) error) error {
 	conn, err := l.get(ctx)
 	if err != nil {
 		return err
@@ -54,7 +54,7 @@ func (l *lasting[T]) once(ctx context.Context, do func(T) error) error {
 }
 
 // again is once for what may be done twice: it is, if the connection was lost.
-func (l *lasting[T]) again(ctx context.Context, do func(T) error) error {
+func (l *reconnecting[T]) again(ctx context.Context, do func(T) error) error {
 	err := l.once(ctx, do)
 	if errors.Is(err, systemd.ErrDisconnected) && ctx.Err() == nil {
 		err = l.once(ctx, do)
@@ -62,7 +62,7 @@ func (l *lasting[T]) again(ctx context.Context, do func(T) error) error {
 	return err
 }
 
-func (l *lasting[T]) giveUp(conn T) {
+func (l *reconnecting[T]) giveUp(conn T) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || any(conn) != any(l.conn) {
@@ -72,7 +72,7 @@ func (l *lasting[T]) giveUp(conn T) {
 	_ = conn.Close()
 }
 
-func (l *lasting[T]) Close() error {
+func (l *reconnecting[T]) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"charactier-proxy/switcher"
 )
@@ -42,7 +41,7 @@ func (d *deploy) enableOnly(ctx context.Context, s Service, this, other switcher
 	enabled, disabled := s.Slots[this].Unit, s.Slots[other].Unit
 	if err := d.opts.Units.Enable(ctx, []string{enabled}, []string{disabled}); err != nil {
 		return hint(fmt.Errorf("after a reboot the wrong slot of %s would run: %w", s.Name, err),
-			"systemctl enable "+enabled+" && systemctl disable "+disabled)
+			"sudo systemctl enable "+enabled+" && sudo systemctl disable "+disabled)
 	}
 	return nil
 }
@@ -76,10 +75,10 @@ func (d *deploy) retireNow(ctx context.Context, s Service, p place) error {
 	slot := v.Services[s.Name].Slots[p.Old]
 	if slot.InFlight > 0 || slot.Streams > 0 && !d.request().CutStreams {
 		return hint(fmt.Errorf("%s still has %d requests and %d streams and was not stopped", unit, slot.InFlight, slot.Streams),
-			"systemctl stop "+unit+" once charactier-proxyctl status shows none")
+			"sudo systemctl stop "+unit+"  # once charactier-proxyctl status shows none")
 	}
 	if err := d.stopUnit(ctx, unit); err != nil {
-		return hint(fmt.Errorf("stopping the old slot: %w", err), "systemctl stop "+unit)
+		return hint(fmt.Errorf("stopping the old slot: %w", err), "sudo systemctl stop "+unit)
 	}
 	return nil
 }
@@ -109,11 +108,4 @@ func (d *deploy) prune(context.Context) error {
 		d.say("prune", "", "removed release %s", name)
 	}
 	return err
-}
-
-func (d *deploy) deploys() string { return (&Pipeline{opts: d.opts}).deploys() }
-
-// own is how long the deploy took that nobody but us can be blamed for.
-func (d *deploy) own(took time.Duration) time.Duration {
-	return max(0, took-time.Duration(d.waited.Load()))
 }
