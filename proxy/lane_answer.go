@@ -100,6 +100,7 @@ func (l *laneConn) beginStream() {
 	x := &l.work.laneExchange
 	l.server.beginStream()
 	x.stream = true
+	x.claim.stats.open.end(x.start)
 	x.claim.beginStream()
 }
 

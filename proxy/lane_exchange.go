@@ -72,6 +72,7 @@ func (l *laneConn) begin() bool {
 	}
 	x.lane, x.claim, x.slots = lane, c, slots
 	x.start = time.Now()
+	c.stats.open.begin(x.start)
 	x.trusted = c.settings.trusts(l.conn.peer, l.conn.unix)
 	x.in = min(x.req.Length(), int64(l.have-x.head))
 	x.bodyLeft = x.req.Length() - x.in
@@ -131,6 +132,8 @@ func (l *laneConn) settle(now time.Time) {
 	if x.stream {
 		x.claim.endStream()
 		l.server.streams.Add(-1)
+	} else {
+		x.claim.stats.open.end(x.start)
 	}
 	x.claim.stats.observe(outcome{
 		status: x.status, cause: x.cause, latency: now.Sub(x.start), stream: x.stream, in: x.in, out: x.passed,
