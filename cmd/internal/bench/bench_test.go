@@ -97,8 +97,8 @@ func TestOnlyOursSwitches(t *testing.T) {
 		}
 	}
 	want := map[string][]string{
-		"get":       {"charactier-proxy", "nginx", "HAProxy", "httputil", "no proxy", "old"},
-		"post":      {"charactier-proxy", "nginx", "HAProxy", "old"},
+		"get":       {"charactier-proxy", "nginx", "HAProxy", "standard lane", "httputil", "no proxy", "old"},
+		"post":      {"charactier-proxy", "nginx", "HAProxy", "standard lane", "old"},
 		"switching": {"charactier-proxy", "charactier-proxy, not switching", "old", "old, not switching"},
 	}
 	for key, want := range want {

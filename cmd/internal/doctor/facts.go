@@ -87,6 +87,8 @@ type Slot struct {
 	Link     Link
 	// Gone says that the process runs in a directory that was removed.
 	Gone string
+	// Runs is where the process runs; "" if nobody can tell.
+	Runs string
 }
 
 // Owner is who listens on an address; Err where nobody could be found, with

@@ -42,6 +42,8 @@ type Machine interface {
 	Repository(ctx context.Context, repository, ref string) error
 	// Gone is the directory in which a process runs, if that was removed.
 	Gone(pid int) string
+	// Directory is where a process runs, if that can be seen and was not removed.
+	Directory(pid int) string
 	// Texts are the files in which somebody may have written an address down.
 	Texts() []Text
 }
@@ -199,7 +201,7 @@ func (s Sources) service(ctx context.Context, f *Facts, cfg *config.Service) *Se
 		slot.Peers, slot.PeersErr = s.Processes.Peers(place.Address)
 		slot.Peers = slices.DeleteFunc(slot.Peers, func(p Process) bool { return p.PID == s.PID })
 		if slot.Owner.PID != 0 {
-			slot.Gone = s.Machine.Gone(slot.Owner.PID)
+			slot.Gone, slot.Runs = s.Machine.Gone(slot.Owner.PID), s.Machine.Directory(slot.Owner.PID)
 		}
 		svc.Slots = append(svc.Slots, slot)
 	}

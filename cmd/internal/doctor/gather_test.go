@@ -41,6 +41,7 @@ func (w *fakeWorld) Peers(address string) ([]Process, error) { return w.peers[ad
 func (w *fakeWorld) Nginx(context.Context) Nginx             { return Nginx{Missing: true} }
 func (w *fakeWorld) Clock() Clock                            { return Clock{Synchronised: true} }
 func (w *fakeWorld) User(string) error                       { return nil }
+func (w *fakeWorld) Directory(pid int) string                { return map[int]string{31: "/there"}[pid] }
 func (w *fakeWorld) Gone(pid int) string                     { return map[int]string{31: "/removed"}[pid] }
 func (w *fakeWorld) Texts() []Text                           { return nil }
 func (w *fakeWorld) Disk(string) (free, inodes, all uint64, err error) {
@@ -95,8 +96,8 @@ services:
 	if s.Active != switcher.Green || !green.Active || !green.Busy || green.Unit.Name != "charactier-backend-green.service" {
 		t.Errorf("green is %+v", green)
 	}
-	if len(green.Peers) != 1 || green.Peers[0].PID != 32 || green.Gone != "/removed" {
-		t.Errorf("green's processes: %+v, gone %q", green.Peers, green.Gone)
+	if len(green.Peers) != 1 || green.Peers[0].PID != 32 || green.Gone != "/removed" || green.Runs != "/there" {
+		t.Errorf("green's processes: %+v, gone %q, in %q", green.Peers, green.Gone, green.Runs)
 	}
 	if a := green.Answer; !a.Healthy || a.Status != 200 || a.KeepIdle != 5*time.Second {
 		t.Errorf("green answers %+v", a)
@@ -267,6 +268,9 @@ func TestTheMachineItself(t *testing.T) {
 	}
 	if err := (Local{}).User("nobody-of-this-name"); err == nil {
 		t.Error("there is a nobody-of-this-name")
+	}
+	if dir, err := os.Getwd(); err != nil || (Local{}).Directory(os.Getpid()) != dir {
+		t.Errorf("we run in %s, %v; want %s", (Local{}).Directory(os.Getpid()), err, dir)
 	}
 	if dir := (Local{}).Gone(os.Getpid()); dir != "" {
 		t.Errorf("we run in %s, which is gone", dir)

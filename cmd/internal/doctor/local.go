@@ -121,6 +121,15 @@ func (Local) Gone(pid int) string {
 	return dir
 }
 
+// Directory follows the kernel, as Gone does.
+func (Local) Directory(pid int) string {
+	dir, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
+	if err != nil || strings.HasSuffix(dir, " (deleted)") {
+		return ""
+	}
+	return dir
+}
+
 // Texts are unit files with their drop-ins, the files of variables that they
 // name and those beside the programs that they start, and the tables of cron.
 func (l Local) Texts() []Text {

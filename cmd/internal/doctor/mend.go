@@ -59,6 +59,17 @@ func intoLink(s *Slot) string {
 	return lines("the standby's unit first, then:", deployNow, "once this slot is the standby:", move)
 }
 
+// leadBack has the link lead to the release that runs. What runs in none is
+// where the unit's command goes, or was started before the unit was changed.
+func leadBack(s *Slot, releases string) string {
+	name := releaseOf(releases, s.Runs)
+	if name == "" {
+		return "systemctl cat " + s.Unit.Name + "  # what ExecStart= runs must not name or enter another directory; then: " + deployNow
+	}
+	rel, _ := filepath.Rel(filepath.Join(releases, releaseOf(releases, s.Link.Real)), s.Link.Real)
+	return fmt.Sprintf("sudo ln -sfn %s %s", filepath.Join(releases, name, rel), s.Link.Path)
+}
+
 // apart gives two units that share a directory one each.
 func apart(s *Service) string {
 	standby, active := s.Slots[0], s.Slots[1]

@@ -247,6 +247,10 @@ func placePlantings() []planting {
 			Warn, "release", "not a release below", "deploy"},
 		{"the release in use was removed", func(f *Facts) { blue(f).Gone = "/srv/charactier/releases/0/backend" },
 			Fail, "release", "which was removed", "restart " + blueUnit},
+		{"the link was led to another release", func(f *Facts) { blue(f).Runs = "/srv/charactier/releases/0/backend/dist" },
+			Fail, "release", "it runs in /srv/charactier/releases/0/backend/dist, and /srv/charactier/backend/blue leads to", "sudo ln -sfn /srv/charactier/releases/0/backend /srv/charactier/backend/blue"},
+		{"what the unit starts goes elsewhere", func(f *Facts) { blue(f).Runs = "/home/ops/app" },
+			Fail, "release", "it runs in /home/ops/app", "systemctl cat " + blueUnit},
 		{"somebody is connected to the slot", func(f *Facts) {
 			blue(f).Peers = []Process{{77, "charactier-proxy", daemonUnit}, {901, "node", "charactier-frontend.service"}}
 		},

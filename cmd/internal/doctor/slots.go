@@ -205,6 +205,7 @@ func checkRelease(f *Facts, svc *Service, s *Slot) []Finding {
 	if s.Gone != "" {
 		l.fail(wakeElsewhere(s), "it runs in %s, which was removed: files it has not read yet are lost", s.Gone)
 	}
+	releases := filepath.Join(f.Config.Deploy.Root, "releases")
 	switch link := s.Link; {
 	case link.Path == "":
 		return append(l, skip("deploys leave it alone (no link)")...)
@@ -218,13 +219,33 @@ func checkRelease(f *Facts, svc *Service, s *Slot) []Finding {
 		l.fail(linkInPlaceOf(link.Path), "%s is not a symbolic link: %v", link.Path, link.Err)
 	case link.Err != nil:
 		l.fail("sudo charactier-proxyctl deploy", "%s leads to %s, which is not there", link.Path, link.Target)
-	case !within(filepath.Join(f.Config.Deploy.Root, "releases"), link.Real):
-		l.warn("sudo charactier-proxyctl deploy", "%s leads to %s, which is not a release below %s", link.Path, link.Real, filepath.Join(f.Config.Deploy.Root, "releases"))
+	case !within(releases, link.Real):
+		l.warn("sudo charactier-proxyctl deploy", "%s leads to %s, which is not a release below %s", link.Path, link.Real, releases)
 	}
 	if s.Unit.Exists() && !s.Unit.runsIn(s.Link.Path) {
 		l.fail(intoLink(s), "%s runs in %s, not in the slot's link %s: a deploy would not change what it runs", s.Unit.Name, cmp.Or(s.Unit.Directory, "/"), s.Link.Path)
 	}
+	if s.strays(releases) {
+		l.fail(leadBack(s, releases), "it runs in %s, and %s leads to %s: status and deploys take it for that", s.Runs, s.Link.Path, s.Link.Real)
+	}
 	return l
+}
+
+// strays says that the slot's process, of a unit that is in its link, runs in
+// another directory than the link's release.
+func (s *Slot) strays(releases string) bool {
+	return s.Runs != "" && s.Owner.Unit == s.Unit.Name && s.Link.Err == nil && within(releases, s.Link.Real) &&
+		s.Unit.Directory != "" && within(s.Link.Path, s.Unit.Directory) && releaseOf(releases, s.Runs) != releaseOf(releases, s.Link.Real)
+}
+
+// releaseOf is the name of the release that a path is in; "" if in none.
+func releaseOf(releases, path string) string {
+	if !within(releases, path) {
+		return ""
+	}
+	rel, _ := filepath.Rel(releases, path)
+	name, _, _ := strings.Cut(rel, "/")
+	return name
 }
 
 func levelOf(s *Slot, wanted, otherwise Level) Level {
