@@ -120,7 +120,8 @@ func takeTransferEncoding(res *http.Response) (bool, error) {
 		res.Close = true
 		return false, nil
 	}
-	if len(codings) != 1 || !strings.EqualFold(codings[0], "chunked") {
+	// Of the same length, so that no letter beyond ASCII passes for one of its own.
+	if len(codings) != 1 || len(codings[0]) != len("chunked") || !strings.EqualFold(codings[0], "chunked") {
 		return false, fmt.Errorf("transfer coding %q is not known", clip(strings.Join(codings, ", ")))
 	}
 	return true, nil

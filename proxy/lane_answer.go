@@ -16,7 +16,7 @@ import (
 // receive reads the answer and passes it on.
 func (l *laneConn) receive() error {
 	x := &l.work.laneExchange
-	x.buf = l.work.answer[:]
+	x.buf, x.chunks.Padded = l.work.answer[:], true
 	got := laneHeadRoom // up to where buf is filled
 	for {
 		n, err := x.res.Parse(x.buf[laneHeadRoom:got], x.req.Method())
