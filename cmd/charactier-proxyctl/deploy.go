@@ -226,7 +226,11 @@ func (e *env) deployed(r deploy.Result, asJSON bool) error {
 		e.printf("%s\n", clean(r.Bake))
 	}
 	e.warnAll(r.Warnings)
-	e.printf("%s done in %s, %s of it ours; log in %s\n", e.paint(green, e.glyph("✓ ", "")+string(r.Kind)), e.dur(r.Took), e.dur(r.OwnTime), r.Log)
+	log := ""
+	if r.Log != "" {
+		log = "; log in " + r.Log
+	}
+	e.printf("%s done in %s, %s of it ours%s\n", e.paint(green, e.glyph("✓ ", "")+string(r.Kind)), e.dur(r.Took), e.dur(r.OwnTime), log)
 	if r.Kind != switcher.KindRollback { // there is no way back from a way back
 		e.printf("to return: sudo %s rollback\n", e.self())
 	}

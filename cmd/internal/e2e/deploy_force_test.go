@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"testing"
+
+	"charactier-proxy/switcher"
 )
 
 // No command may send traffic to a slot whose unit is stopped, but a switch that
@@ -20,6 +22,7 @@ func TestAForcedRollbackStartsTheSlotThatIsDown(t *testing.T) {
 	p.ctl("deploy", "--list").wants(0, "active: "+string(p.active)+" of backend", "standby: ", "its gate failed at ", "ended with exit code 3")
 	p.foreignersLook()
 	p.t.Log(p.usersLeave().Summary())
+	p.backOnAFullDisk()
 }
 
 func (p *production) forcedBack(name string) {
@@ -31,6 +34,21 @@ func (p *production) forcedBack(name string) {
 		p.moved(was)
 		return c
 	}).wants(0, "does not run: starting it")
+}
+
+// backOnAFullDisk has both slots down and no room for a journal's directory, but
+// for the lock of deploys.
+func (p *production) backOnAFullDisk() {
+	p.t.Helper()
+	p.Run("mount", "-t", "tmpfs", "-o", "nr_inodes=2,size=1m", "tmpfs", deployRoot+"/deploys")
+	was := p.standby
+	p.ctl("deploy", "--force").wants(1, "no space left", "nothing was begun")
+	p.Run("systemctl", "stop", unitOf(switcher.Blue), unitOf(switcher.Green))
+	p.ctl("rollback", "--force", "--yes").wants(0, "the disk is full: this rollback leaves no journal", "rollback done")
+	p.isAnsweredBy(was)
+	p.Run("umount", deployRoot+"/deploys")
+	p.moved(was)
+	p.deployed("with room again", p.repo.commit("newer", good))
 }
 
 // foreignersLook is what somebody may see who has no rights at all.
