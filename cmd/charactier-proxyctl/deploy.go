@@ -283,7 +283,7 @@ func whereNow(r deploy.Result, err error) string {
 	switch {
 	case len(r.Moves) == 0, errors.Is(err, deploy.ErrStuck):
 		return ""
-	case err == nil && r.Outcome == switcher.Done, errors.Is(err, deploy.ErrDetached):
+	case err == nil && r.Outcome == switcher.Done, errors.Is(err, deploy.ErrDetached), errors.Is(err, deploy.ErrDown):
 		return placesOf(r.Moves, func(m switcher.Move) string { return fmt.Sprintf("%s is on %s", clean(m.Service), m.To) })
 	case r.Returned:
 		return placesOf(r.Moves, func(m switcher.Move) string {

@@ -70,11 +70,19 @@ func (u deployUnits) Files(ctx context.Context, unit string) (deploy.UnitView, e
 // tailLines is how much of a unit's journal is shown of a slot that is not healthy.
 const tailLines = 20
 
+func (u deployUnits) Life(ctx context.Context, unit string) (deploy.Life, error) {
+	s, err := u.state(ctx, unit)
+	return deploy.Life{Up: s.Runs() && s.ActiveState != "deactivating", Run: s.InvocationID, Restarts: s.NRestarts}, err
+}
+
 // Tail is nothing where the journal cannot be read: what failed is told anyway.
-func (u deployUnits) Tail(ctx context.Context, unit string) (lines []string) {
+func (u deployUnits) Tail(ctx context.Context, unit, run string) (lines []string) {
 	s, err := u.state(ctx, unit)
 	if err != nil {
 		return nil
+	}
+	if run != "" {
+		s.InvocationID = run
 	}
 	_ = u.bus.again(ctx, func(b *systemd.Units) (err error) { lines, err = b.Tail(ctx, s, tailLines); return err })
 	return lines

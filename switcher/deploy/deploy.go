@@ -122,7 +122,8 @@ func (d *deploy) forward(ctx context.Context, n int) (Result, error) {
 			return d.backward(err)
 		}
 	}
-	return d.end(nil, nil)
+	err := d.lastLook(ctx)
+	return d.end(err, err)
 }
 
 // errSkipped says that a step had nothing to do.

@@ -22,6 +22,8 @@ func (d *deploy) gate(ctx context.Context) error {
 		if err := d.checkProcess(ctx, s, s.Slots[p.New]); err != nil {
 			return err
 		}
+		// Where systemd does not say, it is not missed at the end.
+		p.Proven, _ = d.opts.Units.Life(ctx, s.Slots[p.New].Unit)
 		d.say("gate", s.Name, "%s answers as %s after %s", s.Slots[p.New].Address, p.New, time.Since(began).Round(time.Millisecond))
 		return nil
 	})
@@ -66,7 +68,7 @@ func (d *deploy) awaitHealthy(ctx context.Context, s Service, p place) error {
 // withJournal adds to a slot's failure what its unit wrote last, which is still
 // there to be read: the unit runs.
 func (d *deploy) withJournal(ctx context.Context, s Service, name switcher.Slot, err error) error {
-	return hint(outputError{err, d.opts.Units.Tail(ctx, s.Slots[name].Unit)},
+	return hint(outputError{err, d.opts.Units.Tail(ctx, s.Slots[name].Unit, "")},
 		fmt.Sprintf("charactier-proxyctl logs --slot %s --service %s", name, s.Name))
 }
 

@@ -50,6 +50,7 @@ type unit struct {
 	files            UnitView
 	dies             bool // right after a start
 	processes        []Process
+	restarts         uint32
 }
 
 var errBroken = errors.New("broken on purpose")

@@ -52,8 +52,16 @@ func (u units) Files(_ context.Context, name string) (v UnitView, err error) {
 	return v, err
 }
 
-func (u units) Tail(_ context.Context, name string) []string {
-	return []string{"the last words of " + name}
+func (u units) Life(_ context.Context, name string) (l Life, err error) {
+	err = u.w.call("life", func() {
+		it := u.w.units[name]
+		l = Life{Up: it.running, Run: "of " + it.release, Restarts: it.restarts}
+	})
+	return l, err
+}
+
+func (u units) Tail(_ context.Context, name, run string) []string {
+	return []string{"the last words of " + strings.TrimSpace(name+" "+run)}
 }
 
 func (u units) Exited(ctx context.Context, _ string) error {

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"strings"
 	"testing"
 
 	"charactier-proxy/switcher"
@@ -23,6 +24,7 @@ func TestAForcedRollbackStartsTheSlotThatIsDown(t *testing.T) {
 	p.foreignersLook()
 	p.t.Log(p.usersLeave().Summary())
 	p.backOnAFullDisk()
+	p.endsUnderTraffic()
 }
 
 func (p *production) forcedBack(name string) {
@@ -49,6 +51,28 @@ func (p *production) backOnAFullDisk() {
 	p.Run("umount", deployRoot+"/deploys")
 	p.moved(was)
 	p.deployed("with room again", p.repo.commit("newer", good))
+}
+
+// endsUnderTraffic has the new slot end right after the switch, while nobody
+// watches it: once so that systemd restarts it, and once so that it does not.
+func (p *production) endsUnderTraffic() {
+	p.t.Helper()
+	killed := "systemctl kill --signal=KILL UNIT; until [ $(systemctl show -P NRestarts UNIT) -gt 0 ] && systemctl is-active UNIT; do sleep .1; done"
+	p.endsBy(killed, 0, "systemd has restarted UNIT 1 times", "charactier-proxyctl rollback --service backend", "switch| ")
+	p.endsBy("systemctl stop UNIT", 1, "traffic is on a slot that does not answer", "charactier-proxyctl rollback --service backend", "backend is on SLOT")
+}
+
+func (p *production) endsBy(hook string, code int, says ...string) {
+	p.t.Helper()
+	standby := p.active.Other()
+	here := strings.NewReplacer("UNIT", unitOf(standby), "SLOT", string(standby))
+	for i := range says {
+		says[i] = here.Replace(says[i])
+	}
+	p.configure(settings{backend: quick, rest: "  hooks: [\"after switch: " + here.Replace(hook) + "\"]\n"})
+	p.repo.commit(hook, good)
+	p.ctl("deploy", "--no-bake", "--cut-streams").wants(code, says...)
+	p.active = standby
 }
 
 // foreignersLook is what somebody may see who has no rights at all.
