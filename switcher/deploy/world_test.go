@@ -51,6 +51,7 @@ type unit struct {
 	dies             bool // right after a start
 	processes        []Process
 	restarts         uint32
+	stranger         string // unit that has its port
 }
 
 var errBroken = errors.New("broken on purpose")

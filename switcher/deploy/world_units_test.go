@@ -86,6 +86,10 @@ func (u units) Enable(_ context.Context, on, off []string) error {
 
 func (u units) Owner(address string) (owner, process string, err error) {
 	err = u.w.call("owner", func() {
+		if stranger := u.w.units[address+".service"].stranger; stranger != "" {
+			owner, process = stranger, "pid 7 of "+stranger
+			return
+		}
 		if u.w.units[address+".service"].running {
 			owner, process = address+".service", "node, pid 1"
 		}
