@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"time"
 
 	"charactier-proxy/cmd/internal/reconcile"
 	"charactier-proxy/switcher/deploy"
@@ -14,7 +13,10 @@ import (
 
 // deployUnits is systemd as a deploy sees it. What is wanted of a unit may be
 // wanted twice.
-type deployUnits struct{ bus *reconnecting[*systemd.Units] }
+type deployUnits struct {
+	bus *reconnecting[*systemd.Units]
+	say func(format string, args ...any) // tells the operator what is waited for
+}
 
 // unitFailure shows the journal of a unit that failed.
 type unitFailure struct{ *systemd.UnitError }
@@ -102,18 +104,10 @@ func exitOf(err error) error {
 	return withOutput(err)
 }
 
-// lockTime is how long a deploy waits for a reconcile that disables a unit. One
-// that hangs keeps no deploy.
-const lockTime = 10 * time.Second
-
 // Enable waits for a reconcile that has looked before the deploy began: what it
 // disables is enabled again here.
 func (u deployUnits) Enable(ctx context.Context, enabled, disabled []string) error {
-	lockCtx, cancel := context.WithTimeout(ctx, lockTime)
-	defer cancel()
-	if unlock, err := reconcile.Lock(lockCtx, reconcile.LockDir); err == nil {
-		defer unlock()
-	}
+	defer lockUnits(ctx, reconcile.LockDir, u.say)()
 	given := func(units []string) []string {
 		return slices.DeleteFunc(slices.Clone(units), func(s string) bool { return s == "" })
 	}
