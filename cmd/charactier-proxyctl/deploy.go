@@ -226,7 +226,11 @@ func (e *env) deployed(r deploy.Result, asJSON bool) error {
 		e.printf("%s\n", clean(r.Bake))
 	}
 	e.warnAll(r.Warnings)
-	e.printf("%s done in %s, %s of it ours; log in %s\n", e.paint(green, e.glyph("✓ ", "")+string(r.Kind)), e.dur(r.Took), e.dur(r.OwnTime), r.Log)
+	log := ""
+	if r.Log != "" {
+		log = "; log in " + r.Log
+	}
+	e.printf("%s done in %s, %s of it ours%s\n", e.paint(green, e.glyph("✓ ", "")+string(r.Kind)), e.dur(r.Took), e.dur(r.OwnTime), log)
 	if r.Kind != switcher.KindRollback { // there is no way back from a way back
 		e.printf("to return: sudo %s rollback\n", e.self())
 	}
@@ -279,7 +283,7 @@ func whereNow(r deploy.Result, err error) string {
 	switch {
 	case len(r.Moves) == 0, errors.Is(err, deploy.ErrStuck):
 		return ""
-	case err == nil && r.Outcome == switcher.Done, errors.Is(err, deploy.ErrDetached):
+	case err == nil && r.Outcome == switcher.Done, errors.Is(err, deploy.ErrDetached), errors.Is(err, deploy.ErrDown):
 		return placesOf(r.Moves, func(m switcher.Move) string { return fmt.Sprintf("%s is on %s", clean(m.Service), m.To) })
 	case r.Returned:
 		return placesOf(r.Moves, func(m switcher.Move) string {

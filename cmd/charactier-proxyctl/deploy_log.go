@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"syscall"
@@ -48,6 +49,9 @@ func (l *deployLog) openLocked(id string) {
 
 func (l *deployLog) openOne(path string) *os.File {
 	f, err := openLog(path)
+	if errors.Is(err, fs.ErrNotExist) && path != l.path {
+		return nil // a rollback on a full disk has no directory, and has said so
+	}
 	if err != nil {
 		l.fail(err)
 		return nil

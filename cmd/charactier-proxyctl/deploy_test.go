@@ -21,6 +21,7 @@ func TestWhereTheTrafficIsAfterADeploy(t *testing.T) {
 		{"failed before the switch", deploy.Result{Outcome: switcher.Failed}, errors.New("no such file"), "backend stays on blue"},
 		{"returned", deploy.Result{Outcome: switcher.Failed, Returned: true}, deploy.ErrReturned, "backend was on green and is back on blue"},
 		{"left to the daemon", deploy.Result{}, deploy.ErrDetached, "backend is on green"},
+		{"done, and down", deploy.Result{Outcome: switcher.Failed}, deploy.ErrDown, "backend is on green"},
 		{"nobody knows", deploy.Result{}, deploy.ErrStuck, ""},
 	} {
 		test.result.Moves = moves

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"time"
 
 	"charactier-proxy/cmd/internal/reconcile"
 	"charactier-proxy/switcher/deploy"
@@ -14,7 +13,10 @@ import (
 
 // deployUnits is systemd as a deploy sees it. What is wanted of a unit may be
 // wanted twice.
-type deployUnits struct{ bus *reconnecting[*systemd.Units] }
+type deployUnits struct {
+	bus *reconnecting[*systemd.Units]
+	say func(format string, args ...any) // tells the operator what is waited for
+}
 
 // unitFailure shows the journal of a unit that failed.
 type unitFailure struct{ *systemd.UnitError }
@@ -70,11 +72,19 @@ func (u deployUnits) Files(ctx context.Context, unit string) (deploy.UnitView, e
 // tailLines is how much of a unit's journal is shown of a slot that is not healthy.
 const tailLines = 20
 
+func (u deployUnits) Life(ctx context.Context, unit string) (deploy.Life, error) {
+	s, err := u.state(ctx, unit)
+	return deploy.Life{Up: s.Runs() && s.ActiveState != "deactivating", Run: s.InvocationID, Restarts: s.NRestarts}, err
+}
+
 // Tail is nothing where the journal cannot be read: what failed is told anyway.
-func (u deployUnits) Tail(ctx context.Context, unit string) (lines []string) {
+func (u deployUnits) Tail(ctx context.Context, unit, run string) (lines []string) {
 	s, err := u.state(ctx, unit)
 	if err != nil {
 		return nil
+	}
+	if run != "" {
+		s.InvocationID = run
 	}
 	_ = u.bus.again(ctx, func(b *systemd.Units) (err error) { lines, err = b.Tail(ctx, s, tailLines); return err })
 	return lines
@@ -94,18 +104,10 @@ func exitOf(err error) error {
 	return withOutput(err)
 }
 
-// lockTime is how long a deploy waits for a reconcile that disables a unit. One
-// that hangs keeps no deploy.
-const lockTime = 10 * time.Second
-
 // Enable waits for a reconcile that has looked before the deploy began: what it
 // disables is enabled again here.
 func (u deployUnits) Enable(ctx context.Context, enabled, disabled []string) error {
-	lockCtx, cancel := context.WithTimeout(ctx, lockTime)
-	defer cancel()
-	if unlock, err := reconcile.Lock(lockCtx, reconcile.LockDir); err == nil {
-		defer unlock()
-	}
+	defer lockUnits(ctx, reconcile.LockDir, u.say)()
 	given := func(units []string) []string {
 		return slices.DeleteFunc(slices.Clone(units), func(s string) bool { return s == "" })
 	}

@@ -49,7 +49,7 @@ func (e *env) openWorks(ctx context.Context, f *deployFlags) (_ *works, err erro
 	w.view = e.newDeployView(f)
 	w.onClose(func() error { w.view.end(); return nil })
 	w.store, err = deploy.OpenStore(deploy.StoreOptions{
-		Root: w.config.Deploy.Root, Repository: w.config.Deploy.Repository, Run: deployUnits{w.units}.build,
+		Root: w.config.Deploy.Root, Repository: w.config.Deploy.Repository, Run: deployUnits{bus: w.units}.build,
 		Progress: func(line string) {
 			if strings.Contains(line, "%") && !strings.Contains(line, "100%") {
 				return // git counts in dozens of lines
@@ -104,7 +104,7 @@ func (w *works) options(e *env) deploy.Options {
 	o := deploy.Options{
 		Root: d.Root, Services: w.config.DeployServices(), Keep: d.Keep, MinFree: uint64(d.MinFree),
 		Repository: release.Shown(d.Repository), Hooks: d.Hooks, HookTimeout: d.HookTimeout,
-		Daemon: deployDaemon{e.client()}, Units: deployUnits{w.units},
+		Daemon: deployDaemon{e.client()}, Units: deployUnits{w.units, w.view.notef},
 		Releases: w.store, Probe: w.probe, Actor: e.actor(), SavedActive: e.savedActive,
 		Report: func(r deploy.Report) { w.view.report(r); w.log.write(r) },
 	}

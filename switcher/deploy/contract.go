@@ -72,8 +72,11 @@ type Units interface {
 	Running(ctx context.Context, unit string) (bool, error)
 	// Files is what the unit's files say.
 	Files(ctx context.Context, unit string) (UnitView, error)
-	// Tail are the last lines that the unit wrote, as far as they can be read.
-	Tail(ctx context.Context, unit string) []string
+	// Life says whether the unit is up, and which of its runs that is.
+	Life(ctx context.Context, unit string) (Life, error)
+	// Tail are the last lines that the unit wrote in a run, or in its newest if
+	// none is named, as far as they can be read.
+	Tail(ctx context.Context, unit, run string) []string
 	// Exited waits until the unit does not run any more, and says how it ended; nil
 	// means that it cannot be told any longer.
 	Exited(ctx context.Context, unit string) error

@@ -122,7 +122,8 @@ func (d *deploy) forward(ctx context.Context, n int) (Result, error) {
 			return d.backward(err)
 		}
 	}
-	return d.end(nil, nil)
+	err := d.lastLook(ctx)
+	return d.end(err, err)
 }
 
 // errSkipped says that a step had nothing to do.
@@ -145,7 +146,7 @@ func (d *deploy) run(ctx context.Context, s step) error {
 		d.report(Report{Step: s.name, State: StateFailed, Text: err.Error(), Took: took})
 		d.showOutput(s.name, err)
 		// The journal knows already that the step began, which is what counts.
-		_ = d.journal.write(entry{Phase: phaseFailed, Step: s.name, Error: err.Error()})
+		_ = d.write(entry{Phase: phaseFailed, Step: s.name, Error: err.Error()})
 	}
 	return err
 }
@@ -201,7 +202,7 @@ func (d *deploy) note(p phase, step string) error {
 	f := *d.facts()
 	f.Places = maps.Clone(f.Places)
 	e := entry{Phase: p, Step: step, Facts: &f}
-	if err := d.journal.write(e); err != nil {
+	if err := d.write(e); err != nil {
 		return err
 	}
 	d.story.take(e)

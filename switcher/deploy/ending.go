@@ -55,7 +55,7 @@ func (d *deploy) takeBack(ctx context.Context, s step) error {
 func (d *deploy) stuck(cause error, s step, err error) (Result, error) {
 	d.report(Report{Step: s.name, State: StateFailed, Text: err.Error()})
 	both := fmt.Errorf("%w: %w; after %w", ErrStuck, err, cause)
-	return d.result(switcher.Failed), hint(both, hints("once that is mended:", "charactier-proxyctl abort            # undoes the rest", "charactier-proxyctl deploy --resume  # goes on"))
+	return d.result(switcher.Failed), hint(both, d.later(hints("once that is mended:", "charactier-proxyctl abort            # undoes the rest", "charactier-proxyctl deploy --resume  # goes on")))
 }
 
 // detach leaves a deploy whose traffic has moved to be finished later.
@@ -65,7 +65,7 @@ func (d *deploy) detach(s step, err error) (Result, error) {
 		return d.result(switcher.Interrupted), err
 	}
 	return d.result(switcher.Interrupted), hint(fmt.Errorf("%w: traffic has moved, %s", err, d.places()),
-		hints("charactier-proxyctl deploy --resume  # finishes it", "charactier-proxyctl rollback         # returns the traffic"))
+		d.later(hints("charactier-proxyctl deploy --resume  # finishes it", "charactier-proxyctl rollback         # returns the traffic")))
 }
 
 // end writes the last line and has the history say how it ended. failure is
@@ -82,11 +82,7 @@ func (d *deploy) end(failure, err error) (Result, error) {
 	if d.lease != nil {
 		d.tellEnd(rec)
 	}
-	// Without this line the deploy would be found unfinished, and looked through
-	// once more: that is all.
-	if werr := d.journal.write(entry{Phase: phaseEnd, Outcome: r.Outcome, Record: &rec, Error: rec.Error}); werr != nil {
-		d.warn("", werr)
-	}
+	d.writeEnd(entry{Phase: phaseEnd, Outcome: r.Outcome, Record: &rec, Error: rec.Error})
 	// Here and not in a step, for those that fail again and again leave theirs too.
 	if err := forgetDeploys(Dir(d.opts.Root), d.story.id); err != nil {
 		d.warn("", fmt.Errorf("removing the logs of old deploys: %w", err))

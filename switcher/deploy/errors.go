@@ -14,6 +14,9 @@ var (
 	// ErrDetached: the command stops here and the deploy does not: traffic has
 	// moved, and the rest waits for [Pipeline.Resume].
 	ErrDetached = errors.New("the deploy is not finished")
+	// ErrDown: the deploy is done, and the slot that has the traffic by that does not
+	// run any more.
+	ErrDown = errors.New("traffic is on a slot that does not answer")
 	// ErrBadRelease: the release was returned from before.
 	ErrBadRelease = errors.New("the release was returned from before")
 	// ErrStuck: what was done could not be undone entirely.

@@ -72,6 +72,9 @@ func (d *deploy) retireNow(ctx context.Context, s Service, p place) error {
 	if now := v.Services[s.Name]; now.Active != p.New {
 		return fmt.Errorf("%s is not on %s any more: %s was not stopped", s.Name, p.New, unit)
 	}
+	if life, err := d.opts.Units.Life(ctx, s.Slots[p.New].Unit); err == nil && !life.Up {
+		return fmt.Errorf("%s does not run any more: %s was not stopped, so that a rollback finds it", s.Slots[p.New].Unit, unit)
+	}
 	slot := v.Services[s.Name].Slots[p.Old]
 	if slot.InFlight > 0 || slot.Streams > 0 && !d.request().CutStreams {
 		return hint(fmt.Errorf("%s still has %d requests and %d streams and was not stopped", unit, slot.InFlight, slot.Streams),

@@ -22,6 +22,8 @@ func (d *deploy) gate(ctx context.Context) error {
 		if err := d.checkProcess(ctx, s, s.Slots[p.New]); err != nil {
 			return err
 		}
+		// Where systemd does not say, it is not missed at the end.
+		p.Proven, _ = d.opts.Units.Life(ctx, s.Slots[p.New].Unit)
 		d.say("gate", s.Name, "%s answers as %s after %s", s.Slots[p.New].Address, p.New, time.Since(began).Round(time.Millisecond))
 		return nil
 	})
@@ -38,11 +40,10 @@ func (d *deploy) awaitHealthy(ctx context.Context, s Service, p place) error {
 	patience := time.Duration(s.Tries) * s.Interval
 	began := time.Now()
 	deadline, told := began.Add(patience), began
+	var taken intrusion
 	for delay := 20 * time.Millisecond; ; delay = min(2*delay, s.Interval) {
-		header, err := d.opts.Probe(alive, s, p.New)
-		if err == nil {
-			err = d.checkIdentity(s, p, header)
-		}
+		err := d.askSlot(alive, s, p)
+		taken.note(err)
 		switch {
 		case err == nil:
 			return nil
@@ -50,6 +51,9 @@ func (d *deploy) awaitHealthy(ctx context.Context, s Service, p place) error {
 			return fmt.Errorf("%w: %w", ErrUnhealthy, context.Cause(alive))
 		case ctx.Err() != nil:
 			return aborted(ctx)
+		case taken.lasts():
+			err = d.withJournal(ctx, s, p.New, fmt.Errorf("%w: %s of %s: %w", ErrUnhealthy, p.New, s.Name, err))
+			return hint(err, "end that process, or give the slot another address")
 		case time.Now().After(deadline):
 			err = fmt.Errorf("%w: %s of %s was not healthy within %s: %w", ErrUnhealthy, p.New, s.Name, patience, err)
 			return d.withJournal(ctx, s, p.New, err)
@@ -59,14 +63,29 @@ func (d *deploy) awaitHealthy(ctx context.Context, s Service, p place) error {
 			d.report(Report{Step: "gate", State: StateWaiting, Service: s.Name, Text: text})
 		}
 		// The two ways to end early are looked at in the next round.
-		_ = sleep(alive, delay)
+		_ = sleep(alive, taken.pause(delay))
 	}
+}
+
+// askSlot asks the slot for its health, and who it is that answers. A stranger who
+// has the port matters more than what it says.
+func (d *deploy) askSlot(ctx context.Context, s Service, p place) error {
+	header, err := d.opts.Probe(ctx, s, p.New)
+	if err == nil {
+		return d.checkIdentity(s, p, header)
+	}
+	if ctx.Err() == nil {
+		if who := d.checkOwner(s, p); errors.Is(who, errStranger) {
+			return who
+		}
+	}
+	return err
 }
 
 // withJournal adds to a slot's failure what its unit wrote last, which is still
 // there to be read: the unit runs.
 func (d *deploy) withJournal(ctx context.Context, s Service, name switcher.Slot, err error) error {
-	return hint(outputError{err, d.opts.Units.Tail(ctx, s.Slots[name].Unit)},
+	return hint(outputError{err, d.opts.Units.Tail(ctx, s.Slots[name].Unit, "")},
 		fmt.Sprintf("charactier-proxyctl logs --slot %s --service %s", name, s.Name))
 }
 
@@ -87,30 +106,14 @@ func (d *deploy) whileRunning(ctx context.Context, unit string) (alive context.C
 // and the release that it should be.
 func (d *deploy) checkIdentity(s Service, p place, header string) error {
 	at := s.Slots[p.New]
-	if s.Identity {
-		unit, process, err := d.opts.Units.Owner(at.Address)
-		switch {
-		case err != nil:
-			return fmt.Errorf("looking who listens on %s: %w", at.Address, err)
-		case unit != at.Unit:
-			return fmt.Errorf("%s is answered by %s, which does not belong to %s", at.Address, orNobody(process), at.Unit)
-		}
-	}
-	if s.ReleaseHeader == "" {
-		return nil
+	if err := d.checkOwner(s, p); err != nil || s.ReleaseHeader == "" {
+		return err
 	}
 	aim, err := d.opts.Releases.Pointed(at.Link)
 	if err != nil || aim.Release == "" || header == aim.Release || header != "" && strings.HasPrefix(aim.Revision, header) {
 		return err
 	}
 	return fmt.Errorf("the health answer names the release %q in %s, not %s", header, s.ReleaseHeader, aim.Release)
-}
-
-func orNobody(process string) string {
-	if process == "" {
-		return "nobody"
-	}
-	return process
 }
 
 // smoke sends the requests that the new slots must answer.

@@ -43,7 +43,7 @@ func (d *deploy) hook(ctx context.Context, when, step string) error {
 
 func (d *deploy) noteHook(p phase, line string) error {
 	e := entry{Phase: p, Hook: line}
-	if err := d.journal.write(e); err != nil {
+	if err := d.write(e); err != nil {
 		return err
 	}
 	d.story.take(e)

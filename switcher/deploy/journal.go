@@ -45,10 +45,12 @@ type entry struct {
 
 // journal is the record of one deploy.
 type journal struct {
-	dir  string // its own, with the logs beside
+	dir  string // its own, with the logs beside; empty where there is none
 	id   string
-	file *os.File
-	torn bool // the last line may lack its end
+	file *os.File // nil for one that is kept in memory only
+	torn bool     // the last line may lack its end
+	// gaps: a line is missing, and the deploy went on.
+	gaps bool
 }
 
 // createJournal makes a new deploy's directory and its first line.
@@ -59,12 +61,10 @@ func createJournal(deploys, id string, first entry) (*journal, error) {
 	}
 	j, err := openJournal(deploys, id)
 	if err == nil {
-		err = j.file.Chmod(0o644)
+		err = errors.Join(j.file.Chmod(0o644), syncDir(deploys), syncDir(dir), j.write(first))
 	}
 	if err != nil {
-		return nil, err
-	}
-	if err := errors.Join(syncDir(deploys), syncDir(dir), j.write(first)); err != nil {
+		_ = os.RemoveAll(dir) // half a line tells of no deploy
 		return nil, errors.Join(err, j.close())
 	}
 	return j, nil
@@ -98,6 +98,9 @@ func endsTorn(f *os.File) (bool, error) {
 
 // write appends a line and returns once it is on disk.
 func (j *journal) write(e entry) error {
+	if j.file == nil {
+		return nil
+	}
 	e.Time = time.Now().UTC()
 	line, err := json.Marshal(e)
 	if err != nil {
@@ -116,7 +119,15 @@ func (j *journal) write(e entry) error {
 	return nil
 }
 
-func (j *journal) close() error { return j.file.Close() }
+// kept reports whether all that happened is on disk.
+func (j *journal) kept() bool { return j.file != nil && !j.gaps }
+
+func (j *journal) close() error {
+	if j == nil || j.file == nil {
+		return nil
+	}
+	return j.file.Close()
+}
 
 // story is what a journal tells.
 type story struct {

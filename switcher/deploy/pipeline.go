@@ -96,7 +96,7 @@ type Result struct {
 	// OwnTime is the part of Took that was neither the commands of the build, nor
 	// waiting for units, health, requests, bakes or people.
 	OwnTime time.Duration `json:"own_ns"`
-	Log     string        `json:"log"` // the directory with this deploy's logs
+	Log     string        `json:"log"` // the directory with this deploy's logs; empty where there is none
 }
 
 // Run runs a new deploy. After an error traffic is where it was, unless the
@@ -104,14 +104,22 @@ type Result struct {
 // [ErrDraining], [ErrBadRelease], [switcher.ErrBusy] and [switcher.ErrAborted].
 // ctx ends it before the switch; later it only ends the waiting.
 func (p *Pipeline) Run(ctx context.Context, r Request) (Result, error) {
-	j, err := createJournal(p.deploys(), newID(time.Now()), entry{Phase: phaseBegin, Request: &r, By: &p.opts.Actor})
-	if err != nil {
-		return Result{}, hint(err, "nothing was begun; df -h "+p.opts.Root+", and make room")
+	id := newID(time.Now())
+	j, unmade := createJournal(p.deploys(), id, entry{Phase: phaseBegin, Request: &r, By: &p.opts.Actor})
+	switch {
+	case unmade == nil:
+	case r.keepsLinks():
+		j = &journal{id: id}
+	default:
+		return Result{}, hint(unmade, "nothing was begun; df -h "+p.opts.Root+", and make room")
 	}
 	s := newStory(j.id)
 	s.request, s.by, s.begun = r, p.opts.Actor, time.Now()
 	d := p.newDeploy(j, s)
 	defer d.close()
+	if unmade != nil {
+		d.warn("preflight", unwritten(unmade))
+	}
 	if err := d.reserve(ctx); err != nil {
 		return d.end(nil, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"charactier-proxy/switcher"
+	"charactier-proxy/switcher/deploy/release"
 )
 
 // Planned is what one step would do, as the commands that do the same by hand.
@@ -18,8 +19,8 @@ type Planned struct {
 // repository is not asked either, so that the revision is still open. It takes
 // no lock.
 func Plan(ctx context.Context, o Options, r Request) ([]Planned, error) {
-	if r.Source.Ref != "" && o.Repository == "" {
-		return nil, noRepository()
+	if err := checkRef(o, r.Source.Ref); err != nil {
+		return nil, err
 	}
 	p := &Pipeline{opts: o}
 	s := newStory("")
@@ -63,6 +64,17 @@ func Plan(ctx context.Context, o Options, r Request) ([]Planned, error) {
 		all = append(all, Planned{s.name, d.withHooks(s.name, texts[s.name]())})
 	}
 	return all, nil
+}
+
+// checkRef looks at a reference as far as that goes without the repository.
+func checkRef(o Options, ref string) error {
+	switch {
+	case ref == "":
+		return nil
+	case o.Repository == "":
+		return noRepository()
+	}
+	return release.CheckRef(ref)
 }
 
 // withHooks puts what is configured before and after a step around its lines.

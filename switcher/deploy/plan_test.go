@@ -1,14 +1,29 @@
 package deploy
 
 import (
+	"errors"
 	"strings"
 	"testing"
+
+	"charactier-proxy/switcher/deploy/release"
 )
 
 func TestAPlanNeedsARepositoryAsTheDeployDoes(t *testing.T) {
 	_, err := Plan(t.Context(), Options{}, Request{Source: Source{Ref: "main"}})
 	if err == nil || !strings.Contains(err.Error(), "deploy.repository is not set") {
 		t.Errorf("plan = %v, want it to miss the repository", err)
+	}
+}
+
+func TestAPlanRefusesWhatCannotBeAReference(t *testing.T) {
+	o := newWorld(t).pipeline().opts
+	o.Repository = "/repo"
+	for _, ref := range []string{"a b", "--upload-pack=touch /tmp/x", strings.Repeat("x", 3000), "main^{tree}"} {
+		r := request()
+		r.Source.Ref = ref
+		if _, err := Plan(t.Context(), o, r); !errors.Is(err, release.ErrNoSuchRef) {
+			t.Errorf("plan of %.40q = %v, want no such reference", ref, err)
+		}
 	}
 }
 

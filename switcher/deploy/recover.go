@@ -65,7 +65,7 @@ func (p *Pipeline) Abort(ctx context.Context) (Result, error) {
 func (p *Pipeline) Settle(ctx context.Context) (*Result, error) {
 	r, err := p.again(ctx, func(d *deploy, at whereabouts) (Result, error) {
 		if at == onNew {
-			return d.forward(ctx, d.resumeAt())
+			return d.finishAnyway(ctx)
 		}
 		r, err := d.backward(errInterrupted)
 		if errors.Is(err, errInterrupted) && !errors.Is(err, ErrStuck) {
@@ -77,6 +77,16 @@ func (p *Pipeline) Settle(ctx context.Context) (*Result, error) {
 		return nil, nil
 	}
 	return &r, err
+}
+
+// finishAnyway is forward for whoever wants something else next: a slot that is
+// down is no reason to keep a rollback from mending it.
+func (d *deploy) finishAnyway(ctx context.Context) (Result, error) {
+	r, err := d.forward(ctx, d.resumeAt())
+	if errors.Is(err, ErrDown) {
+		r.Outcome, err = switcher.Done, nil
+	}
+	return r, err
 }
 
 var errInterrupted = errors.New("its command ended before its time")

@@ -51,6 +51,8 @@ type place struct {
 	NewBefore   string `json:"new_before,omitempty"`
 	LeftRelease string `json:"left_release,omitempty"`
 	NewRan      bool   `json:"new_ran,omitempty"`
+	// Proven is the run of the new slot that passed the gate.
+	Proven Life `json:"proven,omitzero"`
 	// NewRelease is what the standby has, for a return that takes it as it is.
 	NewRelease string `json:"new_release,omitempty"`
 }

@@ -100,11 +100,7 @@ func (d *deploy) checkBefore(ctx context.Context, s Service, at SlotConfig) erro
 			"for what ran before there were releases lead the link there, then:", "charactier-proxyctl rollback"))
 }
 
-// keepsLinks: a return without a release named takes the standby slots as they
-// are, each with its own release, or with what was there before there were any.
-func (d *deploy) keepsLinks() bool {
-	return d.request().Kind == switcher.KindRollback && d.request().Source.Release == ""
-}
+func (d *deploy) keepsLinks() bool { return d.request().keepsLinks() }
 
 func (d *deploy) isActive(aim Aim, p place) bool {
 	o := d.facts().Origin

@@ -50,6 +50,8 @@ type unit struct {
 	files            UnitView
 	dies             bool // right after a start
 	processes        []Process
+	restarts         uint32
+	stranger         string // unit that has its port
 }
 
 var errBroken = errors.New("broken on purpose")

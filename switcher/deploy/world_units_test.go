@@ -52,8 +52,16 @@ func (u units) Files(_ context.Context, name string) (v UnitView, err error) {
 	return v, err
 }
 
-func (u units) Tail(_ context.Context, name string) []string {
-	return []string{"the last words of " + name}
+func (u units) Life(_ context.Context, name string) (l Life, err error) {
+	err = u.w.call("life", func() {
+		it := u.w.units[name]
+		l = Life{Up: it.running, Run: "of " + it.release, Restarts: it.restarts}
+	})
+	return l, err
+}
+
+func (u units) Tail(_ context.Context, name, run string) []string {
+	return []string{"the last words of " + strings.TrimSpace(name+" "+run)}
 }
 
 func (u units) Exited(ctx context.Context, _ string) error {
@@ -78,6 +86,10 @@ func (u units) Enable(_ context.Context, on, off []string) error {
 
 func (u units) Owner(address string) (owner, process string, err error) {
 	err = u.w.call("owner", func() {
+		if stranger := u.w.units[address+".service"].stranger; stranger != "" {
+			owner, process = stranger, "pid 7 of "+stranger
+			return
+		}
 		if u.w.units[address+".service"].running {
 			owner, process = address+".service", "node, pid 1"
 		}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -44,4 +46,30 @@ func Lock(ctx context.Context, dir string) (unlock func(), err error) {
 			return nil, errors.Join(fmt.Errorf("waiting for the lock of %s: %w", dir, context.Cause(ctx)), f.Close())
 		}
 	}
+}
+
+// Holder is the process that has dir locked, for people; empty where the kernel
+// does not say.
+func Holder(dir string) string {
+	var st syscall.Stat_t
+	locks, err := os.ReadFile("/proc/locks")
+	if err != nil || syscall.Stat(dir, &st) != nil {
+		return ""
+	}
+	major, minor := st.Dev>>8&0xfff|st.Dev>>32&^0xfff, st.Dev&0xff|st.Dev>>12&^0xff
+	file := fmt.Sprintf("%02x:%02x:%d", major, minor, st.Ino)
+	for line := range strings.Lines(string(locks)) {
+		// 12: FLOCK  ADVISORY  WRITE 4711 00:19:1234 0 EOF
+		fields := strings.Fields(line)
+		if len(fields) < 6 || fields[1] != "FLOCK" || fields[5] != file {
+			continue
+		}
+		pid := fields[4]
+		if _, err := strconv.ParseUint(pid, 10, 32); err != nil || pid == "0" {
+			return "" // of another container
+		}
+		name, _ := os.ReadFile("/proc/" + pid + "/comm") // it may have ended meanwhile
+		return "pid " + pid + " (" + strings.TrimSpace(string(name)) + ")"
+	}
+	return ""
 }

@@ -71,7 +71,7 @@ func FuzzRefAndRepository(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		if checkRef(s) == nil && (strings.HasPrefix(s, "-") || strings.ContainsAny(s, " :^~*?[\\\n\x00") || strings.Contains(s, "..")) {
+		if CheckRef(s) == nil && (strings.HasPrefix(s, "-") || strings.ContainsAny(s, " :^~*?[\\\n\x00") || strings.Contains(s, "..")) {
 			t.Errorf("%q was taken as a ref", s)
 		}
 		repo, err := parseRepository(s)

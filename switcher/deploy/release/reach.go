@@ -15,7 +15,7 @@ import (
 func Reach(ctx context.Context, repository, ref string) error {
 	repo, err := parseRepository(repository)
 	if err == nil {
-		err = checkRef(ref)
+		err = CheckRef(ref)
 	}
 	if err == nil {
 		err = reach(ctx, repo, ref)

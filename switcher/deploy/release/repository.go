@@ -102,9 +102,9 @@ func newRepository(s, source string) repository {
 
 var refRefused = regexp.MustCompile(`\.\.|@\{|//|[ ~^:?*\[\\]|^[-/.]|/\.|/$|\.$|\.lock(/|$)|^@$`)
 
-// checkRef accepts what git accepts as the name of a branch, a tag or a
+// CheckRef accepts what git accepts as the name of a branch, a tag or a
 // revision, and no expression.
-func checkRef(ref string) error {
+func CheckRef(ref string) error {
 	if ref == "" || len(ref) > 250 || !printable(ref) || refRefused.MatchString(ref) {
 		return fmt.Errorf("%w: %q is not the name of a branch, a tag or a revision", ErrNoSuchRef, ref)
 	}

@@ -37,7 +37,7 @@ func (s *Store) Resolve(ctx context.Context, repository, ref string) (Commit, er
 	if err != nil {
 		return Commit{}, fmt.Errorf("finding %q: %w", ref, err)
 	}
-	if err := checkRef(ref); err != nil {
+	if err := CheckRef(ref); err != nil {
 		return Commit{}, err
 	}
 	m, err := s.lockMirror(ctx, unix.LOCK_EX)
