@@ -139,7 +139,7 @@ func TestTheDataPathGetsEveryValue(t *testing.T) {
 		Name: "backend", Slots: map[string]string{"blue": "127.0.0.1:5000", "green": "127.0.0.1:5001"},
 		Protocol: proxy.H2C, Upgrades: []string{"websocket"},
 		ConnectTimeout: 3 * time.Second, ResponseHeaderTimeout: 600 * time.Second, SlotIdleTimeout: 4 * time.Second,
-		MaxIdleSlotConns: 256, ProgressTimeout: 60 * time.Second, StreamIdleTimeout: 600 * time.Second,
+		MaxIdleSlotConns: 1024, ProgressTimeout: 60 * time.Second, StreamIdleTimeout: 600 * time.Second,
 		HalfCloseGrace: 10 * time.Second, MaxBodyBytes: 20e6, HoldRequests: 1000, HoldTime: 10 * time.Second,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
