@@ -190,15 +190,17 @@ func TestAWorkersUnitRunsBesideTheActiveSlot(t *testing.T) {
 	f := newFakeSystemd(calmUnits())
 	w := newWorldWithUnits(t, f, told(freeAddress(t), namedSlot(t, "blue"), namedSlot(t, "green"), `unit: "worker-{slot}.service"`))
 	w.awaitRole(switcher.Blue, role.Active)
+	before := len(f.wasAsked())
 	if _, err := w.client.Switch(t.Context(), control.SwitchRequest{}); err != nil {
 		t.Fatal(err)
 	}
 	w.awaitRole(switcher.Green, role.Active)
 	w.awaitRole(switcher.Blue, role.Standby)
-	asked := f.wasAsked()
-	asked = asked[len(asked)-2:]
-	if fmt.Sprint(asked) != "[stop worker-blue.service start worker-green.service]" {
-		t.Errorf("systemd was asked at last %q", asked)
+	// Either may be asked again, once its unit's state is known.
+	asked := f.wasAsked()[before:]
+	stop, start := slices.Index(asked, "stop worker-blue.service"), slices.Index(asked, "start worker-green.service")
+	if stop < 0 || start < stop {
+		t.Errorf("since the switch systemd was asked %q", asked)
 	}
 }
 

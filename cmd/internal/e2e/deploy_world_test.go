@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"text/template"
@@ -112,7 +113,17 @@ func (p *production) install() {
 		}
 		return nil
 	})
+	workers := func() []string { return strings.Fields(p.Run("pgrep", "-f", "nginx: worker process")) }
+	before := workers()
 	p.Run("charactier-proxyctl", "migrate", "--yes")
+	p.Eventually("nginx's workers of before its reload have gone", func() error {
+		for _, worker := range workers() {
+			if slices.Contains(before, worker) {
+				return fmt.Errorf("%s is there, and will break the connections that it has", worker)
+			}
+		}
+		return nil
+	})
 }
 
 // productionFiles are the machine's /etc and /var.
