@@ -160,6 +160,10 @@ type slotBody struct {
 
 func (b *slotBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		b.x.w.progress.renew() // net/http writes the end, which may come long after all else
+		b.x.w.progress.waited()
+	}
 	switch {
 	case err == io.EOF && b.unsized && !b.x.w.flushed:
 		b.x.w.FlushError() //nolint:errcheck // noted; else net/http would say how long it is

@@ -43,6 +43,7 @@ type laneConn struct {
 
 	fresh      bool      // no request was read yet
 	heading    bool      // the read deadline is that of a head
+	last       bool      // the server stops, and nobody else closes the connection when it stays idle
 	idle       time.Time // since when no request is under way
 	readBound  time.Time // the deadlines that are set; zero means none
 	writeBound time.Time
@@ -160,7 +161,7 @@ func (l *laneConn) await() turn {
 		err := l.read()
 		switch {
 		case err == nil:
-		case l.have == 0 && !l.fresh && isTimeout(err):
+		case l.have == 0 && !l.fresh && !l.last && isTimeout(err):
 			return turnPark
 		case err == io.EOF && l.begun():
 			return turnHandOver // which tells whoever sent half a head
@@ -240,6 +241,10 @@ func (l *laneConn) boundHead() {
 	o := l.server.opts
 	switch {
 	case l.have > 0 && l.heading, l.fresh && l.heading:
+	case l.have == 0 && !l.fresh && l.server.isStopping():
+		// The answer had begun before, so it could not say that it was the last.
+		l.last = true
+		l.boundRead(l.idle, max(o.IdleGrace, 1))
 	case l.have > 0, l.fresh:
 		l.heading = true
 		l.boundRead(time.Now(), o.ReadHeaderTimeout)
