@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 )
 
@@ -106,6 +107,7 @@ func resumeLane(s *serving, c *clientConn) {
 var farPast = time.Unix(1, 0)
 
 func (l *laneConn) run() {
+	defer l.survive()
 	l.poll = l.tryRead
 	switch l.serve() {
 	case turnHandOver:
@@ -115,6 +117,14 @@ func (l *laneConn) run() {
 		l.park()
 	case turnEnd, turnNext:
 		l.release()
+		l.conn.Close() //nolint:errcheck // there is nobody left to tell
+	}
+}
+
+// survive keeps a mistake of ours to this connection.
+func (l *laneConn) survive() {
+	if v := recover(); v != nil {
+		l.server.opts.Logger.Error("serving a connection panicked", zap.Any("panic", v), zap.Stack("stack"))
 		l.conn.Close() //nolint:errcheck // there is nobody left to tell
 	}
 }

@@ -96,6 +96,7 @@ func (l *laneConn) request() (next turn) {
 		return turnHandOver
 	}
 	l.server.beginRequest()
+	defer l.server.endRequest()
 	l.conn.phase.Store(int32(phaseActive))
 	defer l.end(&next)
 	l.setID()
@@ -120,13 +121,11 @@ func (l *laneConn) end(next *turn) {
 	if log := x.claim.settings.AccessLog; log != nil {
 		log.write(l.accessEntry(now))
 	}
-	server := l.server
 	*next = turnNext
 	if x.closing || x.aborted {
 		*next = turnEnd
 	}
 	l.finish(now)
-	server.endRequest()
 }
 
 // settle counts the request and releases its claim.
