@@ -64,6 +64,9 @@ func (f *forwarder) serve(service string, w http.ResponseWriter, r *http.Request
 	}
 	x.prepare()
 	f.reverse.ServeHTTP(&x.w, x.r)
+	if r.ProtoMajor == 1 && x.upgrade == "" {
+		x.w.progress.renew() // net/http writes the end of the answer, maybe long after all else
+	}
 }
 
 // relayKey finds the relay in a request's context.
@@ -160,10 +163,6 @@ type slotBody struct {
 
 func (b *slotBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF {
-		b.x.w.progress.renew() // net/http writes the end, which may come long after all else
-		b.x.w.progress.waited()
-	}
 	switch {
 	case err == io.EOF && b.unsized && !b.x.w.flushed:
 		b.x.w.FlushError() //nolint:errcheck // noted; else net/http would say how long it is
