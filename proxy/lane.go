@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"io"
 	"sync"
 	"time"
@@ -280,4 +281,13 @@ func (l *laneConn) boundRead(from time.Time, span time.Duration) {
 	}
 	l.readBound = until
 	l.conn.Conn.SetReadDeadline(until) //nolint:errcheck // the read tells
+}
+
+// withoutEmptyLines leaves out those that some clients send behind a body (RFC
+// 9112, section 2.2).
+func withoutEmptyLines(b []byte) []byte {
+	for bytes.HasPrefix(b, []byte("\r\n")) {
+		b = b[2:]
+	}
+	return b
 }

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"time"
@@ -164,15 +163,6 @@ func (l *laneConn) finish(now time.Time) {
 	} else {
 		l.conn.phase.Store(int32(phaseHead))
 	}
-}
-
-// withoutEmptyLines leaves out those that some clients send behind a body (RFC
-// 9112, section 2.2).
-func withoutEmptyLines(b []byte) []byte {
-	for bytes.HasPrefix(b, []byte("\r\n")) {
-		b = b[2:]
-	}
-	return b
 }
 
 func (x *laneExchange) reset() {
