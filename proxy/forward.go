@@ -64,6 +64,9 @@ func (f *forwarder) serve(service string, w http.ResponseWriter, r *http.Request
 	}
 	x.prepare()
 	f.reverse.ServeHTTP(&x.w, x.r)
+	if r.ProtoMajor == 1 && x.upgrade == "" {
+		x.w.progress.renew() // net/http writes the end of the answer, maybe long after all else
+	}
 }
 
 // relayKey finds the relay in a request's context.

@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"bytes"
 	"io"
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 )
 
@@ -43,6 +45,7 @@ type laneConn struct {
 
 	fresh      bool      // no request was read yet
 	heading    bool      // the read deadline is that of a head
+	last       bool      // the server stops, and nobody else closes the connection when it stays idle
 	idle       time.Time // since when no request is under way
 	readBound  time.Time // the deadlines that are set; zero means none
 	writeBound time.Time
@@ -105,6 +108,7 @@ func resumeLane(s *serving, c *clientConn) {
 var farPast = time.Unix(1, 0)
 
 func (l *laneConn) run() {
+	defer l.survive()
 	l.poll = l.tryRead
 	switch l.serve() {
 	case turnHandOver:
@@ -114,6 +118,14 @@ func (l *laneConn) run() {
 		l.park()
 	case turnEnd, turnNext:
 		l.release()
+		l.conn.Close() //nolint:errcheck // there is nobody left to tell
+	}
+}
+
+// survive keeps a mistake of ours to this connection.
+func (l *laneConn) survive() {
+	if v := recover(); v != nil {
+		l.server.opts.Logger.Error("serving a connection panicked", zap.Any("panic", v), zap.Stack("stack"))
 		l.conn.Close() //nolint:errcheck // there is nobody left to tell
 	}
 }
@@ -160,7 +172,7 @@ func (l *laneConn) await() turn {
 		err := l.read()
 		switch {
 		case err == nil:
-		case l.have == 0 && !l.fresh && isTimeout(err):
+		case l.have == 0 && !l.fresh && !l.last && isTimeout(err):
 			return turnPark
 		case err == io.EOF && l.begun():
 			return turnHandOver // which tells whoever sent half a head
@@ -240,6 +252,10 @@ func (l *laneConn) boundHead() {
 	o := l.server.opts
 	switch {
 	case l.have > 0 && l.heading, l.fresh && l.heading:
+	case l.have == 0 && !l.fresh && l.server.isStopping():
+		// The answer had begun before, so it could not say that it was the last.
+		l.last = true
+		l.boundRead(l.idle, max(o.IdleGrace, 1))
 	case l.have > 0, l.fresh:
 		l.heading = true
 		l.boundRead(time.Now(), o.ReadHeaderTimeout)
@@ -265,4 +281,13 @@ func (l *laneConn) boundRead(from time.Time, span time.Duration) {
 	}
 	l.readBound = until
 	l.conn.Conn.SetReadDeadline(until) //nolint:errcheck // the read tells
+}
+
+// withoutEmptyLines leaves out those that some clients send behind a body (RFC
+// 9112, section 2.2).
+func withoutEmptyLines(b []byte) []byte {
+	for bytes.HasPrefix(b, []byte("\r\n")) {
+		b = b[2:]
+	}
+	return b
 }

@@ -61,6 +61,7 @@ func (l *laneConn) deliver(body, got int) error {
 	if x.res.Status() == 101 {
 		return badAnswer(errors.New("101 to a request that did not ask for it"))
 	}
+	x.slot.named = idleLimitOf(x.res.KeepAliveTimeout()) // before the new head lies where the old one did
 	if served, err := l.serveAsset(x.buf[body:got]); served || err != nil {
 		return err
 	}
@@ -72,9 +73,8 @@ func (l *laneConn) deliver(body, got int) error {
 		l.beginStream()
 	}
 	x.closing = x.closing || x.bodyLeft > 0 || l.server.isStopping()
-	now := x.slot.heardAt
-	x.status, x.firstByte = x.res.Status(), now
-	if err := l.writeFirst(body, part, now); err != nil {
+	x.status, x.firstByte = x.res.Status(), x.readAt
+	if err := l.writeFirst(body, part, x.readAt); err != nil {
 		return err
 	}
 	if err := l.relayBody(); err != nil {
@@ -91,7 +91,6 @@ func (l *laneConn) letSlotGo() {
 		l.closeSlot()
 		return
 	}
-	x.slot.named = idleLimitOf(x.res.KeepAliveTimeout())
 	x.slots.pool.put(x.slot, x.slot.heardAt)
 	x.slot = nil
 }
@@ -151,7 +150,7 @@ func (l *laneConn) writeFirst(body int, part []byte, now time.Time) error {
 		if err := l.writeClient(head, now); err != nil || len(part) == 0 {
 			return err
 		}
-		return l.writeChunk(part, now)
+		return l.writeChunk(part)
 	}
 	if start := body - len(head); start >= 0 {
 		copy(x.buf[start:], head)
@@ -160,27 +159,30 @@ func (l *laneConn) writeFirst(body int, part []byte, now time.Time) error {
 	if err := l.writeClient(head, now); err != nil || len(part) == 0 {
 		return err
 	}
-	return l.writeClient(part, now)
+	return l.writeClient(part, time.Now())
 }
 
 // relayBody passes on what is left of the body as it comes.
 func (l *laneConn) relayBody() error {
 	x := &l.work.laneExchange
-	since := x.slot.heardAt
+	x.lookedAt = x.readAt
 	for !x.bodyDone {
-		n, err := l.readSlot(x.buf, "reading the answer's body", causeStalled, since, x.slots.stall)
+		// The slot's time begins now: until here, the client may have kept us waiting.
+		n, err := l.readSlot(x.buf, "reading the answer's body", causeStalled, time.Now(), x.slots.stall)
 		if err != nil {
-			return l.endUntilClose(err, since)
+			return l.endUntilClose(err)
+		}
+		if err := l.lookNowAndThen(); err != nil {
+			return err
 		}
 		part, err := x.takeBody(x.buf[:n])
 		if err != nil {
 			return badAnswer(err)
 		}
-		since = time.Now()
 		if x.res.Framing() == http1.UntilClose {
-			err = l.writeChunk(part, since)
+			err = l.writeChunk(part)
 		} else {
-			err = l.writeClient(part, since)
+			err = l.writeClient(part, x.readAt)
 		}
 		if err != nil {
 			return err
@@ -190,26 +192,26 @@ func (l *laneConn) relayBody() error {
 }
 
 // endUntilClose ends a body that ends with the slot's connection.
-func (l *laneConn) endUntilClose(err error, now time.Time) error {
+func (l *laneConn) endUntilClose(err error) error {
 	x := &l.work.laneExchange
 	var fault *slotError
 	if x.res.Framing() != http1.UntilClose || !errors.As(err, &fault) || fault.cause != causeClosed || !errors.Is(fault.err, io.ErrUnexpectedEOF) {
 		return err
 	}
-	return l.writeClient([]byte("0\r\n\r\n"), now)
+	return l.writeClient([]byte("0\r\n\r\n"), time.Now())
 }
 
 // writeChunk frames a part of a body that the slot did not frame.
-func (l *laneConn) writeChunk(part []byte, now time.Time) error {
+func (l *laneConn) writeChunk(part []byte) error {
 	dst := strconv.AppendInt(l.work.room[:0], int64(len(part)), 16)
 	dst = append(dst, "\r\n"...)
-	if err := l.writeClient(dst, now); err != nil {
+	if err := l.writeClient(dst, time.Now()); err != nil {
 		return err
 	}
-	if err := l.writeClient(part, now); err != nil {
+	if err := l.writeClient(part, time.Now()); err != nil {
 		return err
 	}
-	return l.writeClient([]byte("\r\n"), now)
+	return l.writeClient([]byte("\r\n"), time.Now())
 }
 
 // writeClient writes to the client, which must take something within the
@@ -217,10 +219,7 @@ func (l *laneConn) writeChunk(part []byte, now time.Time) error {
 func (l *laneConn) writeClient(b []byte, now time.Time) error {
 	span := l.work.claim.service.ProgressTimeout
 	for {
-		if span > 0 && l.writeBound.Before(now.Add(span)) {
-			l.writeBound = now.Add(span + span/8)
-			l.conn.Conn.SetWriteDeadline(l.writeBound) //nolint:errcheck // the write tells
-		}
+		l.boundWrite(now, span)
 		n, err := l.conn.Conn.Write(b)
 		switch b = b[n:]; {
 		case err == nil:
@@ -233,6 +232,19 @@ func (l *laneConn) writeClient(b []byte, now time.Time) error {
 			return &laneEnd{causeClientGone, err}
 		}
 	}
+}
+
+// boundWrite grants the client a span, hardly more, from now; zero means no bound.
+func (l *laneConn) boundWrite(now time.Time, span time.Duration) {
+	switch {
+	case span <= 0 && l.writeBound.IsZero(), span > 0 && !l.writeBound.Before(now.Add(span)):
+		return
+	case span <= 0:
+		l.writeBound = time.Time{}
+	default:
+		l.writeBound = now.Add(span + span/8)
+	}
+	l.conn.Conn.SetWriteDeadline(l.writeBound) //nolint:errcheck // the write tells
 }
 
 // isEventStream reports whether a media type is that of an event stream.

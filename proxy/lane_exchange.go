@@ -36,7 +36,9 @@ type laneState struct {
 
 	slot     *slotConn
 	repeated bool
-	buf      []byte // what comes from the slot
+	readAt   time.Time // when the slot was last heard
+	lookedAt time.Time // when we last looked after the client in a body
+	buf      []byte    // what comes from the slot
 	chunks   http1.Chunks
 	infos    int
 	extra    bool // the slot sent more than its answer
@@ -93,6 +95,7 @@ func (l *laneConn) request() (next turn) {
 		return turnHandOver
 	}
 	l.server.beginRequest()
+	defer l.server.endRequest()
 	l.conn.phase.Store(int32(phaseActive))
 	defer l.end(&next)
 	l.setID()
@@ -117,13 +120,11 @@ func (l *laneConn) end(next *turn) {
 	if log := x.claim.settings.AccessLog; log != nil {
 		log.write(l.accessEntry(now))
 	}
-	server := l.server
 	*next = turnNext
 	if x.closing || x.aborted {
 		*next = turnEnd
 	}
 	l.finish(now)
-	server.endRequest()
 }
 
 // settle counts the request and releases its claim.
@@ -149,7 +150,7 @@ func (l *laneConn) settle(now time.Time) {
 func (l *laneConn) finish(now time.Time) {
 	w := l.work
 	used := min(w.head+int(w.req.Length()), l.have) // what was read later did not come this way
-	l.have = copy(w.in[:], w.in[used:l.have])
+	l.have = copy(w.in[:], withoutEmptyLines(w.in[used:l.have]))
 	linger := w.closing && w.bodyLeft > 0
 	w.laneExchange.reset()
 	l.idle, l.fresh, l.heading = now, false, false
@@ -159,6 +160,8 @@ func (l *laneConn) finish(now time.Time) {
 	if l.have == 0 {
 		l.release()
 		l.conn.phase.Store(int32(phaseIdle))
+	} else {
+		l.conn.phase.Store(int32(phaseHead))
 	}
 }
 
@@ -253,10 +256,12 @@ func (l *laneConn) exchange() error {
 // it comes (P4).
 func (l *laneConn) send() error {
 	x, w := &l.work.laneExchange, l.work
-	if err := x.writeSlot(x.request, x.start); err != nil {
+	if x.sentAt = x.start; !x.slot.reused {
+		x.sentAt = time.Now() // connecting took its time, and so did the first try if this is the second
+	}
+	if err := x.writeSlot(x.request, x.sentAt); err != nil {
 		return err
 	}
-	x.sentAt = x.start
 	for x.bodyLeft > 0 {
 		n, err := l.readBody(w.answer[:min(int64(len(w.answer)), x.bodyLeft)])
 		if err != nil {
@@ -273,17 +278,28 @@ func (l *laneConn) send() error {
 }
 
 // readBody reads what the client sends of a body, for which it has the service's
-// time.
+// time. Now and then it looks whether we must stop.
 func (l *laneConn) readBody(b []byte) (int, error) {
-	l.boundRead(time.Now(), l.work.claim.service.ProgressTimeout)
-	n, err := l.conn.Conn.Read(b)
-	if n > 0 {
-		return n, nil
+	limit, since := l.work.claim.service.ProgressTimeout, time.Now()
+	for now := since; ; now = time.Now() {
+		span := maxLook
+		if limit > 0 {
+			span = min(span, limit-now.Sub(since))
+		}
+		l.boundRead(now, max(span, 1))
+		n, err := l.conn.Conn.Read(b)
+		switch {
+		case n > 0:
+			return n, nil
+		case l.server.cutting.Load():
+			return 0, &laneEnd{causeShuttingDown, errShutdown}
+		case isTimeout(err) && (limit <= 0 || time.Since(since) < limit):
+			continue
+		case err == io.EOF:
+			err = io.ErrUnexpectedEOF
+		}
+		return 0, &laneEnd{bodyCause(err, false), &clientBodyError{err}}
 	}
-	if err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return 0, &laneEnd{bodyCause(err, false), &clientBodyError{err}}
 }
 
 // writeSlot writes to the slot, which must take it within the stall limit.
@@ -321,8 +337,8 @@ func (l *laneConn) readSlot(b []byte, op string, late cause, since time.Time, li
 		c.boundRead(now, span)
 		n, err := c.Conn.Read(b)
 		if n > 0 {
-			if c.heard == 0 {
-				c.heardAt = time.Now()
+			if x.readAt = time.Now(); c.heard == 0 {
+				c.heardAt = x.readAt
 			}
 			c.heard += int64(n)
 			return n, nil
@@ -338,6 +354,16 @@ func (l *laneConn) readSlot(b []byte, op string, late cause, since time.Time, li
 			return 0, ioError(op, late, err)
 		}
 	}
+}
+
+// lookNowAndThen looks after the client of a slot that is never silent for long.
+func (l *laneConn) lookNowAndThen() error {
+	x := &l.work.laneExchange
+	if x.readAt.Sub(x.lookedAt) < maxLook {
+		return nil
+	}
+	x.lookedAt = x.readAt
+	return l.lookAfterClient(x.readAt, x.claim.service.HalfCloseGrace)
 }
 
 // lookAfterClient returns why the request should not go on, if it should not: its

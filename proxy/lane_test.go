@@ -12,6 +12,7 @@ import (
 	"bytes"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -223,4 +224,28 @@ func TestAParkedConnectionIsClosedWhenTheServerStops(t *testing.T) {
 		t.Error(err)
 	}
 	c.ended()
+}
+
+func TestAPanicCostsOneConnectionOnly(t *testing.T) {
+	var panics atomic.Bool
+	var lane atomic.Pointer[Lane]
+	f := startFront(t, plainSlot(t, benchAnswer), func(o *frontOptions) {
+		o.lane, o.server.Lane = laneStandard, lane.Load
+	})
+	lane.Store(f.proxy.Lane("backend", func([]byte) bool {
+		if panics.Load() {
+			panic("a mistake")
+		}
+		return false
+	}))
+	c, other := f.dial(), f.dial()
+	other.get("/")
+	panics.Store(true)
+	c.say("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	c.ended()
+	panics.Store(false)
+	other.get("/")
+	if err := f.stop(); err != nil {
+		t.Error(err)
+	}
 }

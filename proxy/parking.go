@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -116,10 +117,17 @@ func (p *parking) tidy() {
 	debug.FreeOSMemory()
 }
 
+// queueSlack is how many more than twice the places there may be in the queue,
+// where connections come and go within their time.
+const queueSlack = 1000
+
 // expect notes when a place expires. p.mu is held.
 func (p *parking) expect(e expiry) {
 	if e.at.IsZero() {
 		return
+	}
+	if len(p.queue) > 2*len(p.places)+queueSlack {
+		p.queue = slices.DeleteFunc(p.queue, func(e expiry) bool { return p.places[e.fd].serial != e.serial })
 	}
 	p.queue = append(p.queue, e)
 	if len(p.queue) == 1 {

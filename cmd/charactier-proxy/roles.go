@@ -242,7 +242,7 @@ func (h hiddenPath) hide(next http.Handler) http.Handler {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if plainPath(r.URL.Path) != string(h) {
+		if !h.is(r.URL.Path) {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -258,14 +258,30 @@ func (h hiddenPath) means(spelled []byte) bool {
 	if h == "" {
 		return false
 	}
-	if bytes.IndexByte(spelled, '%') < 0 && !bytes.Contains(spelled, []byte("/.")) && !bytes.Contains(spelled, []byte("//")) {
+	if !bytes.ContainsAny(spelled, `%\`) && !bytes.Contains(spelled, []byte("/.")) && !bytes.Contains(spelled, []byte("//")) {
 		if trimmed := bytes.TrimSuffix(spelled, []byte("/")); len(trimmed) > 0 {
 			spelled = trimmed
 		}
 		return len(spelled) == len(h) && bytes.EqualFold(spelled, []byte(h))
 	}
 	path, err := url.PathUnescape(string(spelled))
-	return err != nil || plainPath(path) == string(h)
+	return err != nil || h.is(path)
+}
+
+// is reports whether some application would take a decoded path for the hidden
+// one. To those that read it by the URL standard a backslash is a slash, and what
+// follows two of them is a host with its path.
+func (h hiddenPath) is(p string) bool {
+	p = strings.ReplaceAll(p, `\`, "/")
+	if plainPath(p) == string(h) {
+		return true
+	}
+	authority, found := strings.CutPrefix(p, "//")
+	if !found {
+		return false
+	}
+	_, below, _ := strings.Cut(strings.TrimLeft(authority, "/"), "/")
+	return plainPath(below) == string(h)
 }
 
 // plainPath is one spelling for all those that routers like to take for one:

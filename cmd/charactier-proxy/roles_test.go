@@ -220,6 +220,8 @@ func TestClientsCannotTellASlotItsRole(t *testing.T) {
 	for _, path := range []string{
 		"/internal/role", "/internal/role/", "/internal/role?x=1", "/INTERNAL/Role", "//internal//role",
 		"/internal/./role", "/x/../internal/role", "/internal/%72ole", "/internal%2Frole",
+		`/internal\role`, `/x\..\internal\role`, "//host/internal/role", "///host//internal/./role", `/\host\internal\role`, `\internal\role`,
+		"//u@host:80/x/%2e%2e/internal/role",
 	} {
 		for _, method := range []string{"GET", "POST"} {
 			if status := rawStatus(t, address, method, path); !strings.Contains(status, " 404 ") && !strings.Contains(status, " 400 ") {

@@ -1,0 +1,127 @@
+package proxy
+
+import (
+	"io"
+	"testing"
+	"time"
+
+	"charactier-proxy/proxy/proxytest"
+)
+
+// longStop lets a server take so long to stop that a test would notice.
+func longStop(o *frontOptions) { o.server.ShutdownTimeout, o.server.StreamGrace = 4*patience, 0 }
+
+// dismissed reports whether a connection's server takes no more of them and has
+// closed those that were idle.
+func dismissed(c *clientConn) bool {
+	select {
+	case <-c.server.standard.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+func (f *front) ends(ended chan error, within time.Duration) {
+	f.t.Helper()
+	select {
+	case err := <-ended:
+		if err != nil {
+			f.t.Error(err)
+		}
+	case <-time.After(within):
+		f.t.Fatal("the server does not stop")
+	}
+}
+
+// Its head could not say that the connection would end.
+func TestAConnectionWhoseAnswerBeganBeforeTheStopEndsWithIt(t *testing.T) {
+	finish := make(chan struct{})
+	slot := proxytest.Start(t, func(c *proxytest.Conn) {
+		if c.Head(); c.N > 1 {
+			c.Answer("ok")
+			return
+		}
+		c.Say("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlo")
+		<-finish
+		c.Say("ng")
+		c.Hang()
+	})
+	f := startFront(t, slot.Addr(), longStop)
+	c := f.dial()
+	c.say("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	res := c.answer("GET")
+	idle := f.dial()
+	idle.get("/")
+	ended := f.stopping()
+	idle.ended()
+	f.await("what was idle to be closed", func() bool { return f.anyConn(dismissed) })
+	close(finish)
+	if b, err := io.ReadAll(res.Body); string(b) != "long" || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+	f.ends(ended, patience)
+	c.ended()
+}
+
+func TestAStreamThatIsNeverSilentIsCutAtOnce(t *testing.T) {
+	slot := proxytest.Start(t, func(c *proxytest.Conn) {
+		c.Head()
+		c.Say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+		for !c.Pause(10 * time.Millisecond) {
+			c.Say("9\r\ndata: a\n\n\r\n")
+		}
+	})
+	f := startFront(t, slot.Addr(), longStop)
+	c := f.dial()
+	c.say("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	res := c.answer("GET")
+	go io.Copy(io.Discard, res.Body) //nolint:errcheck // it is cut
+	f.ends(f.stopping(), cutTime/2)
+	if e := f.entry(1); e["cause"] != string(causeShuttingDown) {
+		t.Errorf("access log: %v", e)
+	}
+}
+
+func TestARequestWhoseBodyIsStillArrivingIsAnsweredWhenItIsCut(t *testing.T) {
+	slot := proxytest.Start(t, func(c *proxytest.Conn) {
+		c.Head()
+		c.Hang()
+	})
+	f := startFront(t, slot.Addr(), func(o *frontOptions) { o.server.ShutdownTimeout = 100 * time.Millisecond })
+	c := f.dial()
+	c.say("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nlo")
+	f.await("the request", func() bool { return f.stats().InFlight == 1 })
+	start := time.Now()
+	if err := f.stop(); err == nil {
+		t.Error("no error tells of a request that was cut")
+	}
+	if took := time.Since(start); took > cutTime {
+		t.Errorf("stopping took %v", took)
+	}
+	if e := f.entry(1); e["cause"] != string(causeShuttingDown) {
+		t.Errorf("access log: %v", e)
+	}
+	if res, _ := c.whole("POST"); res.StatusCode != 503 {
+		t.Error(res.Status)
+	}
+}
+
+// The rest of its head comes when those that were idle are closed, and it is one
+// that the other lane answers, which is still there. (net/http itself drops what
+// came in part with the request before.)
+func TestARequestThatCameInPartWithAnotherIsStillAnswered(t *testing.T) {
+	f := startFront(t, proxytest.Start(t, proxytest.KeepAlive("ok")).Addr(), longStop, func(o *frontOptions) { o.lane = laneFast })
+	c, idle := f.dial(), f.dial()
+	c.say("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n")
+	c.whole("GET")
+	idle.get("/")
+	ended := f.stopping()
+	idle.ended()
+	time.Sleep(20 * time.Millisecond) // for that nothing more happens
+	c.say("X_A: b\r\n\r\n")
+	if res, body := c.whole("GET"); res.StatusCode != 200 || body != "ok" || !res.Close {
+		t.Errorf("%s with %q, close %v", res.Status, body, res.Close)
+	}
+	f.ends(ended, patience)
+}
