@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -150,7 +149,7 @@ func (l *laneConn) writeFirst(body int, part []byte, now time.Time) error {
 		if err := l.writeClient(head, now); err != nil || len(part) == 0 {
 			return err
 		}
-		return l.writeChunk(part)
+		return l.writeChunk(x.buf[body-chunkHeadRoom:], len(part))
 	}
 	if start := body - len(head); start >= 0 {
 		copy(x.buf[start:], head)
@@ -168,19 +167,19 @@ func (l *laneConn) relayBody() error {
 	x.lookedAt = x.readAt
 	for !x.bodyDone {
 		// The slot's time begins now: until here, the client may have kept us waiting.
-		n, err := l.readSlot(x.buf, "reading the answer's body", causeStalled, time.Now(), x.slots.stall)
+		n, err := l.readSlot(x.buf[chunkHeadRoom:len(x.buf)-(chunkRoom-chunkHeadRoom)], "reading the answer's body", causeStalled, time.Now(), x.slots.stall)
 		if err != nil {
 			return l.endUntilClose(err)
 		}
 		if err := l.lookNowAndThen(); err != nil {
 			return err
 		}
-		part, err := x.takeBody(x.buf[:n])
+		part, err := x.takeBody(x.buf[chunkHeadRoom : chunkHeadRoom+n])
 		if err != nil {
 			return badAnswer(err)
 		}
 		if x.res.Framing() == http1.UntilClose {
-			err = l.writeChunk(part)
+			err = l.writeChunk(x.buf, n)
 		} else {
 			err = l.writeClient(part, x.readAt)
 		}
@@ -201,17 +200,10 @@ func (l *laneConn) endUntilClose(err error) error {
 	return l.writeClient([]byte("0\r\n\r\n"), time.Now())
 }
 
-// writeChunk frames a part of a body that the slot did not frame.
-func (l *laneConn) writeChunk(part []byte) error {
-	dst := strconv.AppendInt(l.work.room[:0], int64(len(part)), 16)
-	dst = append(dst, "\r\n"...)
-	if err := l.writeClient(dst, time.Now()); err != nil {
-		return err
-	}
-	if err := l.writeClient(part, time.Now()); err != nil {
-		return err
-	}
-	return l.writeClient([]byte("\r\n"), time.Now())
+// writeChunk frames a part of a body that the slot did not frame: n bytes of b
+// behind the room for that.
+func (l *laneConn) writeChunk(b []byte, n int) error {
+	return l.writeClient(frameChunk(b, n), time.Now())
 }
 
 // writeClient writes to the client, which must take something within the
