@@ -21,7 +21,7 @@ var claimedByPeers = http1.SetOf(
 func (l *laneConn) setID() {
 	x := &l.work.laneExchange
 	if x.trusted && !x.req.Repeated().Has(http1.XRequestID) {
-		if id := x.req.Get(http1.XRequestID); len(id) <= maxRequestIDLen && validRequestID(string(id)) {
+		if id := x.req.Get(http1.XRequestID); validRequestID(id) {
 			x.idLen = copy(x.id[:], id)
 			return
 		}
@@ -58,12 +58,14 @@ func (l *laneConn) buildHead() {
 // appendOrigin says where the request came from, as far as it was not said.
 func (l *laneConn) appendOrigin(dst []byte, has http1.Set) []byte {
 	if !has.Has(http1.XForwardedFor) || !has.Has(http1.XRealIP) {
-		if addr := addrText(l.client()); addr != "" {
+		var room [64]byte // for any address, so that it costs no allocation
+		if addr := l.client(); addr.IsValid() {
+			text := addr.WithZone("").AppendTo(room[:0])
 			if !has.Has(http1.XForwardedFor) {
-				dst = http1.AppendField(dst, forwardedForField, addr)
+				dst = http1.AppendField(dst, forwardedForField, text)
 			}
 			if !has.Has(http1.XRealIP) {
-				dst = http1.AppendField(dst, realIPField, addr)
+				dst = http1.AppendField(dst, realIPField, text)
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"io"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"strings"
 	"time"
@@ -81,12 +82,20 @@ func BenchmarkLane(b *testing.B) {
 	})
 }
 
+// Behind nginx, which names the request, and before clients of its own.
 func TestTheFastLaneAllocatesNothing(t *testing.T) {
+	named := strings.Replace(benchRequest, "Connection:", "X-Request-Id: 0b5c7a52-8f0e-4ac4-9d13-7d3f1c7f2a10\r\nConnection:", 1)
+	for name, peers := range map[string][]netip.Prefix{"trusted": loopback(), "untrusted": nil} {
+		t.Run(name, func(t *testing.T) { allocatesNothing(t, []byte(named), peers) })
+	}
+}
+
+func allocatesNothing(t *testing.T, request []byte, trusted []netip.Prefix) {
 	f := startFront(t, plainSlot(t, benchAnswer), func(o *frontOptions) {
-		o.settings.AccessLog, o.settings.TrustedPeers, o.lane = nil, loopback(), laneFast
+		o.settings.AccessLog, o.settings.TrustedPeers, o.lane = nil, trusted, laneFast
 	})
 	c := f.dial()
-	in, request := make([]byte, 4<<10), []byte(benchRequest)
+	in := make([]byte, 4<<10)
 	n := testing.AllocsPerRun(1000, func() {
 		c.Write(request) //nolint:errcheck // the read tells
 		if _, err := c.Read(in); err != nil {
@@ -138,7 +147,7 @@ func TestWhatIsNotPlainTakesTheStandardLane(t *testing.T) {
 	}
 }
 
-func TestTheFastLaneGoesBackToPlainAfterNothing(t *testing.T) {
+func TestAHeadInTwoPiecesIsAsPlainAsInOne(t *testing.T) {
 	f := startFront(t, plainSlot(t, benchAnswer), func(o *frontOptions) { o.lane = laneFast })
 	c := f.dial()
 	c.say("GET / HTTP/1.1\r\nHost: a\r\nX-A: b")

@@ -35,8 +35,8 @@ func appendHex(b []byte, v uint64) []byte {
 	return b
 }
 
-func validRequestID(id string) bool {
-	if id == "" || len(id) > maxRequestIDLen {
+func validRequestID[T string | []byte](id T) bool {
+	if len(id) == 0 || len(id) > maxRequestIDLen {
 		return false
 	}
 	for i := range len(id) {
