@@ -164,14 +164,17 @@ func (u *Units) hold(ctx context.Context, unit string) (release func()) {
 		return func() {}
 	}
 	object := u.signals.Object(systemdName, unitPath(unit))
-	if err := object.CallWithContext(ctx, unitInterface+".Ref", 0).Err; err != nil {
-		return func() {}
-	}
-	return func() {
+	call := func(method string) error {
+		// Not cut off by ctx: a Ref whose answer nobody waits for is held for as
+		// long as the connection lives.
 		ctx, cancel := parting(ctx)
 		defer cancel()
-		object.CallWithContext(ctx, unitInterface+".Unref", 0)
+		return object.CallWithContext(ctx, unitInterface+method, 0).Err
 	}
+	if err := call(".Ref"); err != nil {
+		return func() {}
+	}
+	return func() { _ = call(".Unref") }
 }
 
 // partingTime bounds what is said when all else is over: whoever ends, perhaps

@@ -238,6 +238,16 @@ func TestUnitsRunEndsWithItsContext(t *testing.T) {
 				os.Remove(begun)
 			})
 		}
+		t.Run("at whatever moment", func(t *testing.T) {
+			for i := range 60 {
+				ctx, cancel := context.WithTimeoutCause(t.Context(), time.Duration(i)*500*time.Microsecond, why)
+				if err := u.Run(ctx, script(t, "sleep 98765")); !errors.Is(err, why) {
+					t.Errorf("Run = %v", err)
+				}
+				cancel()
+				isGone(t, u)
+			}
+		})
 		t.Run("what a command leaves behind is stopped as well", func(t *testing.T) {
 			if err := u.Run(t.Context(), script(t, "setsid sleep 98765 & exit 0")); err != nil {
 				t.Error(err)
