@@ -85,6 +85,7 @@ const (
 	turnEnd                  // it is closed
 	turnHandOver             // the standard lane has it from here on
 	turnPark                 // it is idle
+	turnPass                 // another process has it from here on
 )
 
 // serveLane answers a connection's requests until it ends or the standard lane
@@ -116,6 +117,8 @@ func (l *laneConn) run() {
 		l.server.handOver(l.conn)
 	case turnPark:
 		l.park()
+	case turnPass:
+		l.passOn()
 	case turnEnd, turnNext:
 		l.release()
 		l.conn.Close() //nolint:errcheck // there is nobody left to tell
@@ -157,6 +160,9 @@ func (l *laneConn) serve() turn {
 func (l *laneConn) await() turn {
 	most := l.server.opts.MaxHeaderBytes
 	for {
+		if l.server.successor() != nil {
+			return turnPass
+		}
 		if l.begun() {
 			n, err := l.work.req.Parse(l.work.in[:l.have])
 			switch {
@@ -171,7 +177,7 @@ func (l *laneConn) await() turn {
 		}
 		err := l.read()
 		switch {
-		case err == nil:
+		case err == nil, isTimeout(err) && l.server.successor() != nil:
 		case l.have == 0 && !l.fresh && !l.last && isTimeout(err):
 			return turnPark
 		case err == io.EOF && l.begun():
