@@ -45,7 +45,6 @@ type clientConn struct {
 	nudged        bool          // its read was ended so that it can be passed on
 	closeOnce     sync.Once
 
-	room   int         // the most that net/http has asked for at once: all of its buffer
 	passed atomic.Bool // another process has it
 }
 
@@ -117,10 +116,9 @@ func (c *clientConn) Read(p []byte) (int, error) {
 // its preface. An empty line that came in one piece with the end of the request
 // before was read with that one and is answered 400 by net/http.
 func (c *clientConn) readStart(p []byte) (int, error) {
-	c.room = max(c.room, len(p))
 	kept := 0
 	for {
-		if kept == 0 && len(p) == c.room && c.passOn(c.unreadByUs()) {
+		if kept == 0 && c.hasAll(p) && c.passOn(c.unreadByUs()) {
 			return 0, io.EOF
 		}
 		n, err := c.read(p[kept:])

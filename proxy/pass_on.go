@@ -169,6 +169,17 @@ func (l *laneConn) passOn() {
 	l.release()
 }
 
+// netHTTPBuffer is what net/http asks for while it has nothing of a request. It
+// may have a byte or more: what came behind the last request, or before the last
+// answer was out.
+const netHTTPBuffer = 4 << 10
+
+// hasAll reports that net/http, which asks for p, has read nothing of the request
+// that is next.
+func (c *clientConn) hasAll(p []byte) bool {
+	return len(p) == netHTTPBuffer || connPhase(c.phase.Load()) == phaseNew
+}
+
 // nudge ends the read that waits for a request.
 func (c *clientConn) nudge() {
 	c.mu.Lock()

@@ -191,6 +191,8 @@ func TestNoRequestIsLostWhenAServerIsReplacedUnderLoad(t *testing.T) {
 				}
 			})
 		}
+		// The queue of a listener that nobody shares ends with it.
+		f.await("all connections", func() bool { return f.accepted() == 16 })
 		f.await("requests", func() bool { return f.stats().Total() > 200 })
 		f.ends(f.stopping(), patience)
 		f.await("requests to the heir", func() bool { return heir.stats().Total() > 100 || t.Failed() })
