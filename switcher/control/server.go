@@ -56,6 +56,8 @@ type Server struct {
 	audit    *zap.Logger
 	access   access
 	patience patience
+
+	leave chan struct{}
 }
 
 // NewServer checks that the groups exist.
@@ -67,7 +69,7 @@ func NewServer(o Options) (*Server, error) {
 	log := o.Logger.Named("control")
 	return &Server{
 		ops: o.Operations, version: o.Version, log: log, audit: o.Logger.Named("audit"),
-		access: access, patience: defaultPatience(),
+		access: access, patience: defaultPatience(), leave: make(chan struct{}),
 	}, nil
 }
 
@@ -75,6 +77,8 @@ func NewServer(o Options) (*Server, error) {
 // few seconds. Operations see the end of ctx at once. It closes ln and returns
 // nil unless accepting failed.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	srv := &http.Server{
 		Handler:           s.handler(),
 		ReadHeaderTimeout: s.patience.head,
@@ -92,13 +96,37 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		failed <- err
 	}()
 	select {
+	case <-s.leave:
+		end() // of what others follow; they come back to who answers then
+		s.stop(srv)
+		<-failed
+		return nil
 	case err := <-failed:
+		if s.hasLeft() {
+			end()
+			s.stop(srv)
+			return nil
+		}
 		return fmt.Errorf("serving the control socket: %w", err)
 	case <-ctx.Done():
 	}
 	s.stop(srv)
 	<-failed
 	return nil
+}
+
+// Leave has Serve end while answers are under way, which it awaits: it must be
+// called once at most, and only from one of them or beside them. Who closes the
+// listener afterwards knows that nobody else comes by it.
+func (s *Server) Leave() { close(s.leave) }
+
+func (s *Server) hasLeft() bool {
+	select {
+	case <-s.leave:
+		return true
+	default:
+		return false
+	}
 }
 
 func (s *Server) stop(srv *http.Server) {

@@ -1,0 +1,170 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"charactier-proxy/switcher"
+	"charactier-proxy/switcher/control"
+)
+
+// pid is the process that answers on the control socket.
+func (d *daemon) pid() int {
+	d.t.Helper()
+	s, err := d.api.Status(d.t.Context())
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return s.PID
+}
+
+// upgrade has the daemon replaced, and the new one ended with the test. The
+// process that the test started ends.
+func (d *daemon) upgrade() (pid int) {
+	d.t.Helper()
+	before := d.pid()
+	out, problems, code := d.ctl("upgrade")
+	if code != control.ExitDone || !strings.Contains(out, "upgraded from") {
+		d.t.Fatalf("upgrade: exit %d: %s%s\n%s", code, out, problems, d.tail())
+	}
+	if pid = d.pid(); pid == before {
+		d.t.Fatalf("process %d still answers", pid)
+	}
+	return pid
+}
+
+// endSuccessor ends the process that answers, in good order.
+func (d *daemon) endSuccessor() {
+	d.t.Helper()
+	pid := d.pid()
+	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+		d.t.Fatal(err)
+	}
+	eventually(d.t, "the last process ends", func() error {
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); err == nil {
+			return fmt.Errorf("process %d is there", pid)
+		}
+		return nil
+	})
+}
+
+// install puts the daemon's program where an upgrade finds it, and where another
+// may take its place.
+func (d *daemon) install(program string) {
+	d.t.Helper()
+	installed := filepath.Join(d.dir, "charactier-proxy")
+	raw, err := os.ReadFile(program)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if err := os.WriteFile(installed+"~", raw, 0o755); err != nil {
+		d.t.Fatal(err)
+	}
+	if err := os.Rename(installed+"~", installed); err != nil {
+		d.t.Fatal(err)
+	}
+	d.program = installed
+}
+
+// TestSoakUpgradesLoseNothing replaces the daemon again and again under load.
+func TestSoakUpgradesLoseNothing(t *testing.T) {
+	upgrades := size(t, "SOAK_UPGRADES", 10, 100)
+	blue, green := startSlot(t, "blue"), startSlot(t, "green")
+	d := newDaemon(t, freeAddr(t), blue.addr, green.addr)
+	d.install(built.daemon)
+	d.start()
+	t.Cleanup(d.endSuccessor)
+	first := d.pid()
+	stop := underLoad(t, d.addr, 32)
+	to, files := switcher.Green, 0
+	for n := range upgrades {
+		pid := d.upgrade()
+		if n%3 == 0 {
+			d.switchTo(to, -1)
+			to = to.Other()
+		}
+		if n == 2 {
+			files = openFiles(t, pid)
+		} else if now := openFiles(t, pid); n > 2 && now > files+20 {
+			t.Errorf("after %d upgrades %d files are open, after 3 it was %d", n+1, now, files)
+		}
+	}
+	r := stop()
+	t.Log(r.Summary())
+	if twice, lost := judge(orders(t, r.Run, blue, green), r); r.Failed > 0 || twice+lost > 0 {
+		t.Errorf("%d failed, %d executed twice, %d answered but not executed\n%s", r.Failed, twice, lost, r)
+	}
+	if d.pid() == first {
+		t.Error("the first process is still in charge")
+	}
+	records, err := d.api.History(context.Background(), 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := int64(0)
+	for _, r := range records {
+		if r.Kind == switcher.KindUpgrade && r.Outcome == switcher.Done && r.ToVersion != "" {
+			done++
+		}
+	}
+	if done != int64(upgrades) {
+		t.Errorf("the history has %d upgrades, want %d", done, upgrades)
+	}
+}
+
+func openFiles(t *testing.T, pid int) int {
+	t.Helper()
+	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(files)
+}
+
+// TestAProgramThatCannotTakeOverLeavesTheOldOneInCharge installs programs that
+// fail in every way, each in the place of a good one.
+func TestAProgramThatCannotTakeOverLeavesTheOldOneInCharge(t *testing.T) {
+	blue, green := startSlot(t, "blue"), startSlot(t, "green")
+	d := newDaemon(t, freeAddr(t), blue.addr, green.addr)
+	d.install(built.daemon)
+	d.start()
+	pid := d.pid()
+	stop := underLoad(t, d.addr, 8)
+	for name, c := range map[string]struct{ script, want string }{
+		"it ends":            {"#!/bin/sh\necho 'no such library' >&2; exit 3\n", "no such library"},
+		"it is no program":   {"not a program", "exec format error"},
+		"it is an older one": {"#!/bin/sh\nunset CHARACTIER_PROXY_PREDECESSOR\nexec " + built.daemon + " \"$@\"\n", "another charactier-proxy uses it"},
+		"its settings":       {"#!/bin/sh\nexec " + built.daemon + " --config /nonexistent\n", "/nonexistent"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake := filepath.Join(t.TempDir(), "program")
+			if err := os.WriteFile(fake, []byte(c.script), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			d.install(fake)
+			_, problems, code := d.ctl("upgrade")
+			if code != control.ExitFailed || !strings.Contains(problems, c.want) || !strings.Contains(problems, "traffic") {
+				t.Errorf("exit %d: %s\nwant %q", code, problems, c.want)
+			}
+			if now := d.pid(); now != pid {
+				t.Errorf("process %d is in charge", now)
+			}
+		})
+	}
+	d.switchTo(switcher.Green, -1) // it can still do its work
+	r := stop()
+	if twice, lost := judge(orders(t, r.Run, blue, green), r); r.Failed > 0 || twice+lost > 0 {
+		t.Errorf("%d failed, %d executed twice, %d answered but not executed\n%s", r.Failed, twice, lost, r)
+	}
+	d.install(built.daemon)
+	d.upgrade()
+	d.endSuccessor()
+}
+
+var _ = exec.Command
