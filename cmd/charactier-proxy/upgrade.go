@@ -116,7 +116,7 @@ func (d *daemon) Upgrade(ctx context.Context, r control.UpgradeRequest, by switc
 	next, err := d.succeed(ctx, u)
 	if err != nil {
 		d.log.Error("the upgrade failed: this process stays in charge", zap.Error(err))
-		return u.Fail(err)
+		return u.Fail(fmt.Errorf("%w; the process that ran goes on and the traffic is where it was", err))
 	}
 	d.release(next, u)
 	record := u.Record()

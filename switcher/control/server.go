@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -132,7 +133,7 @@ func (s *Server) hasLeft() bool {
 func (s *Server) stop(srv *http.Server) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.patience.stop)
 	defer cancel()
-	if err := srv.Shutdown(ctx); err != nil {
+	if err := srv.Shutdown(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
 		s.log.Warn("closing control connections that did not end", zap.Error(err))
 		if err := srv.Close(); err != nil {
 			s.log.Warn("closing the control socket", zap.Error(err))
