@@ -63,6 +63,7 @@ type daemon struct {
 	controlServer *control.Server
 
 	stderr      io.Writer
+	programs    programs
 	program     func() (string, error)   // where the installed program is
 	lock        *os.File                 // of the state directory
 	predecessor *predecessor             // nil where this process was not started by an upgrade
@@ -111,6 +112,7 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 	if d.program == nil {
 		d.program = installed
 	}
+	d.programs.installed = d.program
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close())

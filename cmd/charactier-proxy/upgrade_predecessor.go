@@ -284,6 +284,15 @@ func (p *predecessor) drain(ctx context.Context, swap reply) ([]switcher.DrainCo
 	}
 }
 
+// open are the requests that the predecessor has not ended yet.
+func (p *predecessor) open() map[place]switcher.DrainCount {
+	counts := map[place]switcher.DrainCount{}
+	for _, c := range p.ask(askOpen, order{}).Counts {
+		counts[place{c.Service, c.Slot}] = c
+	}
+	return counts
+}
+
 // addCounts adds what is left of the predecessor's to ours. What it had at the
 // swap is known even when it is gone.
 func addCounts(ours, theirs, before []switcher.DrainCount) []switcher.DrainCount {

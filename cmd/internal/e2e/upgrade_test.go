@@ -167,3 +167,98 @@ func TestAProgramThatCannotTakeOverLeavesTheOldOneInCharge(t *testing.T) {
 	d.upgrade()
 	d.endSuccessor()
 }
+
+// TestADrainAfterAnUpgradeCountsWhatTheOldProcessHas is P1 across processes: a
+// deploy right after an upgrade must not stop a slot under requests that the old
+// process still has.
+func TestADrainAfterAnUpgradeCountsWhatTheOldProcessHas(t *testing.T) {
+	blue, green := startSlot(t, "blue"), startSlot(t, "green")
+	d := newDaemon(t, freeAddr(t), blue.addr, green.addr, "drain_timeout: 60s")
+	d.install(built.daemon)
+	d.start()
+	t.Cleanup(d.endSuccessor)
+	answered := make(chan string, 1)
+	go func() {
+		_, body := site{T: t, base: d.addr}.get("/api/v1/slow?ms=3000")
+		answered <- string(body)
+	}()
+	inFlight := func() error {
+		if n := d.slots()[switcher.Blue].InFlight; n != 1 {
+			return fmt.Errorf("%d in flight", n)
+		}
+		return nil
+	}
+	eventually(t, "the slow request is in flight", inFlight)
+	d.upgrade()
+	if err := inFlight(); err != nil {
+		t.Errorf("after the upgrade: %v", err)
+	}
+	r := d.switchTo(switcher.Green, 0)
+	select {
+	case body := <-answered:
+		if !strings.Contains(body, "blue") {
+			t.Errorf("the slow request got %s", body)
+		}
+	default:
+		t.Errorf("the switch ended before the slow request: %+v", r.Drain)
+	}
+	if len(r.Drain) != 1 || r.Drain[0].Moved != 1 || r.Drain[0].OpenRequests != 0 {
+		t.Errorf("the drain counted %+v", r.Drain)
+	}
+	if _, body := (site{T: t, base: d.addr}).get("/api/v1/echo"); !strings.Contains(string(body), `"slot":"green"`) {
+		t.Errorf("after the switch: %s", body)
+	}
+}
+
+// TestAnUpgradeBehindNginxLosesNothing has nginx keep connections to us over
+// upgrades, with streams among them.
+func TestAnUpgradeBehindNginxLosesNothing(t *testing.T) {
+	blue, green := startSlot(t, "blue"), startSlot(t, "green")
+	d := newDaemon(t, freeAddr(t), blue.addr, green.addr)
+	d.install(built.daemon)
+	d.start()
+	t.Cleanup(d.endSuccessor)
+	n := startNginx(t, d.addr)
+	stop := underLoad(t, n.site.Listen, 16)
+	for range size(t, "SOAK_NGINX_UPGRADES", 5, 100) {
+		at := site{T: t, base: n.site.Listen, nginx: true}
+		events, socket := at.stream("/api/v1/events?interval=20"), at.dialWebSocket()
+		events.next()
+		d.upgrade()
+		at.wantEcho(at.dialWebSocket(), "the new process serves streams too")
+		socket.CloseNow()
+		events.close()
+	}
+	r := stop()
+	t.Log(r.Summary())
+	if twice, lost := judge(orders(t, r.Run, blue, green), r); r.Failed > 0 || twice+lost > 0 {
+		t.Errorf("%d failed, %d executed twice, %d answered but not executed\n%s", r.Failed, twice, lost, r)
+	}
+}
+
+// TestASuccessorThatHangsIsGivenUp stops the new process before it has proven
+// itself: the old one ends it in time.
+func TestASuccessorThatHangsIsGivenUp(t *testing.T) {
+	blue, green := startSlot(t, "blue"), startSlot(t, "green")
+	d := newDaemon(t, freeAddr(t), blue.addr, green.addr)
+	d.install(built.daemon)
+	d.start()
+	pid := d.pid()
+	stop := underLoad(t, d.addr, 8)
+	fake := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(fake, []byte("#!/bin/sh\necho 'waiting for ever' >&2\nkill -STOP $$\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	d.install(fake)
+	_, problems, code := d.ctl("upgrade")
+	if code != control.ExitFailed || !strings.Contains(problems, "waiting for ever") || !strings.Contains(problems, "within 20s") {
+		t.Errorf("exit %d: %s", code, problems)
+	}
+	if now := d.pid(); now != pid {
+		t.Errorf("process %d is in charge", now)
+	}
+	d.switchTo(switcher.Green, -1)
+	if r := stop(); r.Failed > 0 {
+		t.Errorf("%d failed\n%s", r.Failed, r)
+	}
+}
