@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"syscall"
@@ -108,6 +109,9 @@ func (c *Conn) Receive() (Message, error) {
 	packet := make([]byte, maxMessage)
 	rights := make([]byte, unix.CmsgSpace(maxFiles*4))
 	n, got, flags, _, err := c.unix.ReadMsgUnix(packet, rights)
+	if errors.Is(err, syscall.ECONNRESET) { // it has ended and not read everything
+		err = io.EOF
+	}
 	if err != nil {
 		return Message{}, err
 	}
