@@ -262,3 +262,74 @@ func TestASuccessorThatHangsIsGivenUp(t *testing.T) {
 		t.Errorf("%d failed\n%s", r.Failed, r)
 	}
 }
+
+// TestRequestsThatWaitInTheOldProcessFollowTheNewOne is P2 across processes: a
+// request that waits in a hold of the old process goes where the new one has moved
+// the traffic since.
+func TestRequestsThatWaitInTheOldProcessFollowTheNewOne(t *testing.T) {
+	blue, green := startSlot(t, "blue"), startSlot(t, "green")
+	d := newDaemon(t, freeAddr(t), blue.addr, green.addr, "hold: {time: 60s}")
+	d.install(built.daemon)
+	d.start()
+	t.Cleanup(d.endSuccessor)
+	if _, problems, code := d.ctl("hold", "--yes"); code != control.ExitDone {
+		t.Fatalf("hold: exit %d: %s", code, problems)
+	}
+	answered := make(chan string, 1)
+	go func() {
+		_, body := site{T: t, base: d.addr}.get("/api/v1/echo")
+		answered <- string(body)
+	}()
+	eventually(t, "a request waits", func() error {
+		if n := d.status().Waiting; n != 1 {
+			return fmt.Errorf("%d wait", n)
+		}
+		return nil
+	})
+	d.upgrade()
+	if d.status().Held == nil {
+		t.Error("the new process knows no hold")
+	}
+	d.switchTo(switcher.Green, -1)
+	select {
+	case body := <-answered:
+		t.Errorf("it was let go: %s", body)
+	default:
+	}
+	if _, problems, code := d.ctl("release-hold"); code != control.ExitDone {
+		t.Fatalf("release-hold: exit %d: %s", code, problems)
+	}
+	if body := <-answered; !strings.Contains(body, `"slot":"green"`) {
+		t.Errorf("the request that waited was answered by %s", body)
+	}
+}
+
+// TestAnotherProgramThanTheOneThatRunsIsTold is what status says between the
+// installation and the upgrade.
+func TestAnotherProgramThanTheOneThatRunsIsTold(t *testing.T) {
+	blue, green := startSlot(t, "blue"), startSlot(t, "green")
+	d := newDaemon(t, freeAddr(t), blue.addr, green.addr)
+	d.install(built.daemon)
+	d.start()
+	t.Cleanup(d.endSuccessor)
+	d.install(built.daemon) // the same once more
+	if out, _, _ := d.ctl("status"); strings.Contains(out, "charactier-proxyctl upgrade") {
+		t.Errorf("the same program is told as another:\n%s", out)
+	}
+	other := filepath.Join(t.TempDir(), "program")
+	raw, err := os.ReadFile(built.daemon)
+	if err == nil {
+		err = os.WriteFile(other, append(raw, 0), 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.install(other)
+	if out, _, _ := d.ctl("status"); !strings.Contains(out, "charactier-proxyctl upgrade") {
+		t.Errorf("another program is not told of:\n%s", out)
+	}
+	d.upgrade()
+	if out, _, _ := d.ctl("status"); strings.Contains(out, "is another than the one that runs") {
+		t.Errorf("after the upgrade:\n%s", out)
+	}
+}
