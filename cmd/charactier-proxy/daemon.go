@@ -80,11 +80,6 @@ type daemon struct {
 	closers     []closer // closed in reverse
 }
 
-type closer struct {
-	name  string
-	close func() error
-}
-
 type daemonOptions struct {
 	paths   paths.Paths
 	config  *config.Config
@@ -373,33 +368,6 @@ func (d *daemon) summary() string {
 		parts = append(parts, text)
 	}
 	return strings.Join(parts, ", ")
-}
-
-// onClose remembers what to close when the daemon ends.
-func (d *daemon) onClose(name string, do func() error) {
-	d.closers = append(d.closers, closer{name, do})
-}
-
-// close closes in reverse order of opening, whatever fails.
-func (d *daemon) close() error {
-	var all []error
-	for i := len(d.closers) - 1; i >= 0; i-- {
-		if err := d.closers[i].close(); err != nil {
-			all = append(all, fmt.Errorf("closing the %s: %w", d.closers[i].name, err))
-		}
-	}
-	d.closers = nil
-	return errors.Join(all...)
-}
-
-// ignoreClosed is for what its server may have closed already.
-func ignoreClosed(closeIt func() error) func() error {
-	return func() error {
-		if err := closeIt(); !errors.Is(err, net.ErrClosed) {
-			return err
-		}
-		return nil
-	}
 }
 
 // configPath is what the status shows: empty with the built-in defaults.

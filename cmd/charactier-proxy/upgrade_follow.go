@@ -163,4 +163,4 @@ func (d *daemon) stopDoors() {
 }
 
 // askTime bounds one question between the two processes.
-const askTime = 2 * time.Second
+const askTime = 5 * time.Second

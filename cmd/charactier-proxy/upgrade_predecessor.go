@@ -189,44 +189,47 @@ func (p *predecessor) isGone() bool {
 	}
 }
 
-// ask has the predecessor do something, and returns what it says. One that does
+// have has the predecessor do something, and returns what it says. One that does
 // not answer is ended: it would go on by what is not true any more. One that is
 // gone has done all.
-func (p *predecessor) ask(kind string, o order) reply {
+func (p *predecessor) have(kind string, o order) reply {
 	if p.isGone() {
 		return reply{}
 	}
+	a, ok := p.ask(kind, o)
+	if ok {
+		return a
+	}
+	if p.process != nil {
+		p.process.Kill() //nolint:errcheck // it is gone then
+	}
+	<-p.gone
+	return reply{}
+}
+
+// ask reports false where no answer comes.
+func (p *predecessor) ask(kind string, o order) (reply, bool) {
 	p.asking.Lock()
 	defer p.asking.Unlock()
 	p.asked++
 	o.N = p.asked
 	if p.conn.Send(kind, o) != nil {
-		return p.end()
+		return reply{}, false
 	}
 	timeout := time.NewTimer(askTime)
 	defer timeout.Stop()
 	for {
 		select {
 		case a := <-p.answers:
-			if a.N == o.N && a.Error == "" {
-				return a
-			} else if a.N == o.N {
-				return p.end()
+			if a.N == o.N {
+				return a, a.Error == ""
 			}
 		case <-p.gone:
-			return reply{}
+			return reply{}, true
 		case <-timeout.C:
-			return p.end()
+			return reply{}, false
 		}
 	}
-}
-
-func (p *predecessor) end() reply {
-	if p.process != nil {
-		p.process.Kill() //nolint:errcheck // it is gone then
-	}
-	<-p.gone
-	return reply{}
 }
 
 // led is traffic that the predecessor's follows.
@@ -245,17 +248,17 @@ func (l led) Swap(to map[string]switcher.Slot) (switcher.Drain, error) {
 	for service, slot := range to {
 		slots[service] = string(slot)
 	}
-	a := l.old.ask(askSwap, order{To: slots})
+	a := l.old.have(askSwap, order{To: slots})
 	if len(a.Counts) == 0 {
 		return drain, nil
 	}
 	return func(ctx context.Context) ([]switcher.DrainCount, error) {
 		counts, err := drain(ctx)
-		theirs := a.Counts
+		var theirs []switcher.DrainCount
 		if err == nil {
 			theirs, err = l.old.drain(ctx, a)
 		} else {
-			theirs = l.old.ask(askOpen, order{Swap: a.N}).Counts
+			theirs = l.old.have(askOpen, order{Swap: a.N}).Counts
 		}
 		return addCounts(counts, theirs, a.Counts), err
 	}, nil
@@ -268,7 +271,7 @@ func (p *predecessor) drain(ctx context.Context, swap reply) ([]switcher.DrainCo
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
 	for {
-		counts, open := p.ask(askOpen, order{Swap: swap.N}).Counts, int64(0)
+		counts, open := p.have(askOpen, order{Swap: swap.N}).Counts, int64(0)
 		for _, c := range counts {
 			open += c.OpenRequests
 		}
@@ -287,7 +290,11 @@ func (p *predecessor) drain(ctx context.Context, swap reply) ([]switcher.DrainCo
 // open are the requests that the predecessor has not ended yet.
 func (p *predecessor) open() map[place]switcher.DrainCount {
 	counts := map[place]switcher.DrainCount{}
-	for _, c := range p.ask(askOpen, order{}).Counts {
+	if p.isGone() {
+		return counts
+	}
+	a, _ := p.ask(askOpen, order{})
+	for _, c := range a.Counts {
 		counts[place{c.Service, c.Slot}] = c
 	}
 	return counts
@@ -316,11 +323,11 @@ func addCounts(ours, theirs, before []switcher.DrainCount) []switcher.DrainCount
 // Hold returns once neither process begins a request.
 func (l led) Hold(services ...string) {
 	l.Traffic.Hold(services...)
-	l.old.ask(askHold, order{Services: services})
+	l.old.have(askHold, order{Services: services})
 }
 
 // Release lets both go on.
 func (l led) Release(services ...string) {
 	l.Traffic.Release(services...)
-	l.old.ask(askRelease, order{Services: services})
+	l.old.have(askRelease, order{Services: services})
 }

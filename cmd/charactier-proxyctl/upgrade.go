@@ -14,13 +14,14 @@ func newUpgradeCmd(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "upgrade",
 		Short: "Have the installed program take over from the daemon that runs",
-		Long: `After a new version was installed, the daemon that runs starts it and hands over
-to it: sockets, connections, state. No request is refused or cut. The new program
-must prove itself first; if it cannot, the daemon goes on as before and says why.
+		Long: `After a new version was installed, the daemon that runs starts it and hands
+over to it: sockets, connections, state. No request is refused or cut. The new
+program must prove itself first; if it cannot, the daemon goes on as before and
+says why.
 
 Requests that are under way end in the old process, within its
-server.shutdown_timeout. Settings of the unit itself, such as its limits, need a
-systemctl restart.`,
+server.shutdown_timeout. Settings of the unit itself, such as its limits, need
+a systemctl restart.`,
 		Example: `  make install && charactier-proxyctl upgrade`,
 		Args:    noArgs,
 	}
