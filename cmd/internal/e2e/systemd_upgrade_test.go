@@ -57,7 +57,7 @@ func (s *server) follows() (pid string) {
 	return pid
 }
 
-func TestSystemdFollowsAnUpgrade(t *testing.T) {
+func TestSoakSystemdFollowsUpgrades(t *testing.T) {
 	s := bootServer(t)
 	s.installProgram()
 	s.Run("systemctl", "start", proxyUnit)

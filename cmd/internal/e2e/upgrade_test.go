@@ -210,9 +210,9 @@ func TestADrainAfterAnUpgradeCountsWhatTheOldProcessHas(t *testing.T) {
 	}
 }
 
-// TestAnUpgradeBehindNginxLosesNothing has nginx keep connections to us over
+// TestSoakUpgradesBehindNginxLoseNothing has nginx keep connections to us over
 // upgrades, with streams among them.
-func TestAnUpgradeBehindNginxLosesNothing(t *testing.T) {
+func TestSoakUpgradesBehindNginxLoseNothing(t *testing.T) {
 	blue, green := startSlot(t, "blue"), startSlot(t, "green")
 	d := newDaemon(t, freeAddr(t), blue.addr, green.addr)
 	d.install(built.daemon)

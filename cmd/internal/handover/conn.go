@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"syscall"
@@ -109,8 +108,10 @@ func (c *Conn) Receive() (Message, error) {
 	packet := make([]byte, maxMessage)
 	rights := make([]byte, unix.CmsgSpace(maxFiles*4))
 	n, got, flags, _, err := c.unix.ReadMsgUnix(packet, rights)
-	if errors.Is(err, syscall.ECONNRESET) { // it has ended and not read everything
-		err = io.EOF
+	if errors.Is(err, syscall.ECONNRESET) {
+		// It has ended without reading all that we said. The kernel tells that before
+		// what it has said itself, once.
+		n, got, flags, _, err = c.unix.ReadMsgUnix(packet, rights)
 	}
 	if err != nil {
 		return Message{}, err

@@ -50,6 +50,13 @@ func succeed(c *handover.Conn) error {
 		}
 		select {}
 	}
+	if m.Kind == "last words" {
+		_, err := c.Peer() // what came since stays unread
+		for n := range lastWords {
+			err = errors.Join(err, c.Send("word", n))
+		}
+		return err
+	}
 	ln, err := net.FileListener(m.Files[0])
 	if err != nil {
 		return err
@@ -140,6 +147,29 @@ func TestASuccessorGetsMessagesAndListeners(t *testing.T) {
 		t.Error(err)
 	}
 	s.Process.Close()
+}
+
+const lastWords = 5
+
+func TestWhatAProcessSaidIsHeardAlsoWhenItEndedWithoutListening(t *testing.T) {
+	s := start(t, io.Discard)
+	defer s.Close()
+	for _, kind := range []string{"last words", "unread"} {
+		if err := s.Send(kind, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Await(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	for n := range lastWords {
+		if m, err := s.Receive(); err != nil || string(m.Body) != fmt.Sprint(n) {
+			t.Fatalf("word %d is %s, %v", n, m.Body, err)
+		}
+	}
+	if _, err := s.Receive(); !errors.Is(err, io.EOF) {
+		t.Errorf("its end is told as %v", err)
+	}
 }
 
 func TestASuccessorThatHangsCanBeEnded(t *testing.T) {
