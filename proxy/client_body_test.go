@@ -19,6 +19,7 @@ func TestAMalformedBodyIsTheClientsFault(t *testing.T) {
 	for name, body := range map[string]string{
 		"a chunk without a length": "Transfer-Encoding: chunked\r\n\r\nhello\r\n",
 		"a chunk that lies":        "Transfer-Encoding: chunked\r\n\r\n2\r\nhello\r\n0\r\n\r\n",
+		"NUL in a trailer":         "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX: a\x00b\r\n\r\n",
 		"an endless length":        "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {

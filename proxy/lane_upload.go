@@ -79,7 +79,8 @@ func (l *laneConn) startUpload() {
 	x := &l.work.laneExchange
 	x.up.started = true
 	x.up.buf = x.slots.chunks.Get().(*[chunkRoom + copySize]byte)
-	x.up.running.Go(l.upload)
+	x.up.running.Add(1)
+	go l.upload()
 }
 
 // upload is the goroutine. What ends the exchange closes the slot's connection,
@@ -87,6 +88,7 @@ func (l *laneConn) startUpload() {
 // have answered.
 func (l *laneConn) upload() {
 	x := &l.work.laneExchange
+	defer x.up.running.Done()
 	err := l.uploadBody()
 	var fault *slotError
 	switch {

@@ -9,9 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spliceFrom is the length from which on a pipe of our own costs less than the
-// copying that it saves.
-const spliceFrom = 64 << 10
+// spliceFrom is the length from which on a pipe costs less than the copying that
+// it saves, and how much it holds at most. (Larger ones are faster still, but each
+// user has no more than 64 MiB of them before the kernel makes them tiny.)
+const spliceFrom = 256 << 10
 
 var errNoSplice = errors.New("these sockets cannot be spliced")
 
@@ -37,6 +38,7 @@ func (l *laneConn) pipe() *splicePipe {
 	if unix.Pipe2(ends[:], unix.O_CLOEXEC|unix.O_NONBLOCK) != nil {
 		return nil
 	}
+	unix.FcntlInt(uintptr(ends[1]), unix.F_SETPIPE_SZ, spliceFrom) //nolint:errcheck // a smaller one does as well
 	return &splicePipe{r: ends[0], w: ends[1]}
 }
 
@@ -54,7 +56,7 @@ func (l *laneConn) uploadSpliced(p *splicePipe) error {
 		if err := l.boundUpload(); err != nil {
 			return err
 		}
-		p.most = int(min(x.bodyLeft, maxSplice))
+		p.most = int(min(x.bodyLeft, spliceFrom))
 		err := l.conn.raw.Read(fill)
 		switch err = errors.Join(err, p.err); {
 		case err == nil && p.n == 0:
@@ -71,9 +73,6 @@ func (l *laneConn) uploadSpliced(p *splicePipe) error {
 	}
 	return nil
 }
-
-// maxSplice bounds what is moved at once; a pipe holds less.
-const maxSplice = 1 << 20
 
 // drain writes to the slot what the pipe holds.
 func (x *laneExchange) drain(p *splicePipe, drain func(fd uintptr) bool) error {
