@@ -243,8 +243,7 @@ func laneCause(err error) cause {
 func (l *laneConn) exchange() error {
 	x := &l.work.laneExchange
 	if err := l.send(); err != nil {
-		var fault *slotError
-		if x.slot.wrote == 0 || !errors.As(err, &fault) || fault.cause == causeStalled {
+		if x.slot.wrote == 0 || !takesNoMore(err) {
 			return err
 		}
 	}

@@ -17,6 +17,9 @@ var claimedByPeers = http1.SetOf(
 	http1.TrueClientIP, http1.CFConnectingIP, http1.FastlyClientIP,
 )
 
+// saidAnew are the fields that never pass as they came.
+var saidAnew = http1.HopByHop | http1.SetOf(http1.XRequestID, http1.TransferEncoding)
+
 // setID gives the request the id that it goes by; see [requestID].
 func (l *laneConn) setID() {
 	x := &l.work.laneExchange
@@ -35,7 +38,7 @@ func (x *laneExchange) requestID() string { return string(x.id[:x.idLen]) }
 // do in the standard lane. The fields keep their order and spelling.
 func (l *laneConn) buildHead() {
 	x := &l.work.laneExchange
-	drop := http1.HopByHop | http1.SetOf(http1.XRequestID, http1.TransferEncoding)
+	drop := saidAnew
 	has := x.req.Seen()
 	if !x.trusted {
 		drop |= claimedByPeers

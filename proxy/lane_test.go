@@ -88,6 +88,7 @@ func TestTheFastLaneAllocatesNothing(t *testing.T) {
 	for name, peers := range map[string][]netip.Prefix{"trusted": loopback(), "untrusted": nil} {
 		t.Run(name, func(t *testing.T) { allocatesNothing(t, []byte(named), peers) })
 	}
+	t.Run("in chunks", func(t *testing.T) { allocatesNothing(t, []byte(chunkedPost+"5\r\nhello\r\n0\r\n\r\n"), nil) })
 }
 
 func allocatesNothing(t *testing.T, request []byte, trusted []netip.Prefix) {

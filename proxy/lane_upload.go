@@ -84,24 +84,25 @@ func (l *laneConn) startUpload() {
 }
 
 // upload is the goroutine. What ends the exchange closes the slot's connection,
-// which wakes the one that waits for its answer. A slot that takes no more may
-// have answered.
+// which wakes the one that waits for its answer.
 func (l *laneConn) upload() {
 	x := &l.work.laneExchange
 	defer x.up.running.Done()
 	err := l.uploadBody()
-	var fault *slotError
-	switch {
-	case err == nil:
-		x.up.sent = true
-	case x.up.stopped.Load():
-	case errors.As(err, &fault) && fault.cause != causeStalled:
-	default:
+	x.up.sent = err == nil
+	if err != nil && !x.up.stopped.Load() && !takesNoMore(err) {
 		x.up.err = err
 		x.slot.Close() //nolint:errcheck // it is given up
 	}
 	x.up.endedAt = time.Now()
 	x.up.ended.Store(true)
+}
+
+// takesNoMore reports whether the slot does not take the rest of a request: it may
+// have answered.
+func takesNoMore(err error) bool {
+	var fault *slotError
+	return errors.As(err, &fault) && fault.cause != causeStalled
 }
 
 func (l *laneConn) uploadBody() (err error) {
@@ -271,5 +272,5 @@ func (u *laneUpload) reset(t *transport) {
 	if u.buf != nil {
 		t.chunks.Put(u.buf)
 	}
-	*u = laneUpload{}
+	*u = laneUpload{trailers: u.trailers[:0]}
 }
