@@ -37,11 +37,15 @@ type laneConn struct {
 	server *serving
 	conn   *clientConn
 	poll   func(fd uintptr) bool // tryRead, bound once
+	push   func(fd uintptr) bool // tryWrite, bound once
 	work   *laneWork             // nil while nothing was read
 	have   int                   // bytes in work.in
 
 	n       int   // what tryRead read
 	readErr error // or why it could not
+
+	out      []byte // what tryWrite has left to write
+	writeErr error  // or why it could not
 
 	fresh      bool      // no request was read yet
 	heading    bool      // the read deadline is that of a head
@@ -109,7 +113,7 @@ var farPast = time.Unix(1, 0)
 
 func (l *laneConn) run() {
 	defer l.survive()
-	l.poll = l.tryRead
+	l.poll, l.push = l.tryRead, l.tryWrite
 	switch l.serve() {
 	case turnHandOver:
 		l.giveBack()
@@ -209,23 +213,15 @@ func (l *laneConn) tryRead(fd uintptr) bool {
 	if l.work == nil {
 		l.work = laneWorks.Get().(*laneWork)
 	}
-	for {
-		n, err := unix.Read(int(fd), l.work.in[l.have:])
-		switch err {
-		case unix.EINTR:
-			continue
-		case unix.EAGAIN:
-			if l.have == 0 {
-				l.release()
-			}
-			return false
-		case nil:
-			l.n, l.readErr = n, nil
-		default:
-			l.n, l.readErr = 0, err
+	n, err := readSocket(fd, l.work.in[l.have:])
+	if err == unix.EAGAIN {
+		if l.have == 0 {
+			l.release()
 		}
-		return true
+		return false
 	}
+	l.n, l.readErr = n, err
+	return true
 }
 
 // release gives back what an idle connection does not need.
