@@ -175,7 +175,7 @@ func (x *laneExchange) reset() {
 func (l *laneConn) converse() error {
 	x := &l.work.laneExchange
 	for {
-		c, err := x.slots.conn(l.server.base, x.repeated, x.start)
+		c, err := x.slots.conn(l.server.base, x.repeated, (*pool).next, x.start)
 		if err != nil {
 			return l.dialFault(err)
 		}
@@ -187,12 +187,12 @@ func (l *laneConn) converse() error {
 		if err = l.exchange(); err == nil {
 			return nil
 		}
-		again := x.mayRepeat(err)
+		again := err == errStale || x.mayRepeat(err)
 		l.closeSlot()
 		if !again {
 			return err
 		}
-		x.repeated = true
+		x.repeated = err != errStale
 	}
 }
 
@@ -242,6 +242,7 @@ func laneCause(err error) cause {
 // still looks for an answer.
 func (l *laneConn) exchange() error {
 	x := &l.work.laneExchange
+	x.buf = l.work.answer[:]
 	if err := l.send(); err != nil {
 		if x.slot.wrote == 0 || !takesNoMore(err) {
 			return err
@@ -257,13 +258,14 @@ func (l *laneConn) send() error {
 	if x.sentAt = x.start; !x.slot.reused {
 		x.sentAt = time.Now() // connecting took its time, and so did the first try if this is the second
 	}
-	if err := x.writeSlot(x.request, x.sentAt); err != nil {
+	if !x.unread() {
+		return x.ask()
+	}
+	if err := x.lookAndWrite(); err != nil {
 		return err
 	}
 	if x.up.used {
-		if x.unread() {
-			l.startUpload()
-		}
+		l.startUpload()
 		return nil
 	}
 	for x.bodyLeft > 0 {
@@ -279,6 +281,14 @@ func (l *laneConn) send() error {
 		}
 	}
 	return nil
+}
+
+// lookAndWrite begins a request on a connection that may have been idle.
+func (x *laneExchange) lookAndWrite() error {
+	if x.slot.reused && !x.slot.quiet() {
+		return errStale
+	}
+	return x.writeSlot(x.request, x.sentAt)
 }
 
 // writeSlot writes to the slot, which must take it within the stall limit.
@@ -318,7 +328,7 @@ func (l *laneConn) readSlot(b []byte, op string, late cause, since time.Time, li
 			span = min(span, max(0, limit-now.Sub(since)))
 		}
 		c.boundRead(now, span)
-		n, err := c.Conn.Read(b)
+		n, err := c.take(b)
 		if n > 0 {
 			if x.readAt = time.Now(); c.heard == 0 {
 				c.heardAt = x.readAt
