@@ -35,7 +35,7 @@ func (l *laneConn) receive() error {
 		case got == len(x.buf):
 			x.buf = slices.Grow(x.buf, len(x.buf))[:2*len(x.buf)]
 		}
-		n, err = l.readSlot(x.buf[got:], "waiting for the answer", causeHeaderTimeout, x.sentAt, x.slots.headerTimeout)
+		n, err = l.readHead(x.buf[got:])
 		if err != nil {
 			return err
 		}
@@ -73,7 +73,7 @@ func (l *laneConn) deliver(body, got int) error {
 	if isEventStream(x.res.Get(http1.ContentType)) {
 		l.beginStream()
 	}
-	x.closing = x.closing || x.bodyLeft > 0 || l.server.isStopping()
+	x.closing = x.closing || x.unread() || l.server.isStopping()
 	x.status, x.firstByte = x.res.Status(), x.readAt
 	if err := l.writeFirst(body, part, x.readAt); err != nil {
 		return err
@@ -88,9 +88,13 @@ func (l *laneConn) deliver(body, got int) error {
 // letSlotGo gives back the slot's connection after its answer was read.
 func (l *laneConn) letSlotGo() {
 	x := &l.work.laneExchange
-	if x.extra || x.bodyLeft > 0 || x.res.Close() {
+	l.endUpload()
+	if x.extra || x.unread() || x.up.started && !x.up.sent || x.res.Close() {
 		l.closeSlot()
 		return
+	}
+	if x.up.started {
+		x.slot.foreign = true // its deadlines have been anybody's
 	}
 	x.slots.pool.put(x.slot, x.slot.heardAt)
 	x.slot = nil
