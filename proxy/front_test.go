@@ -49,6 +49,9 @@ type frontOptions struct {
 // loopback trusts nginx on the same host, as the shipped configuration does.
 func loopback() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} }
 
+// impatient has requests wait no longer than they must.
+func impatient(o *frontOptions) { o.service.HoldTime = time.Millisecond }
+
 // startFront runs a proxy before one slot until the test ends. Its peers, who
 // all come from loopback, are not trusted unless the test says so.
 func startFront(t testing.TB, slot string, change ...func(*frontOptions)) *front {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"time"
@@ -130,6 +131,10 @@ func (l *laneConn) end(next *turn) {
 // settle counts the request and releases its claim.
 func (l *laneConn) settle(now time.Time) {
 	x := &l.work.laneExchange
+	if x.claim.target == nil {
+		x.lane.proxy.fwd.settleUnclaimed(x.status, x.err, x.requestID())
+		return
+	}
 	if x.stream {
 		x.claim.endStream()
 		l.server.streams.Add(-1)
@@ -176,7 +181,7 @@ func (x *laneExchange) reset() {
 func (l *laneConn) converse() error {
 	x := &l.work.laneExchange
 	for {
-		c, err := x.slots.conn(l.server.base, x.repeated, x.start)
+		c, err := l.connect()
 		if err != nil {
 			return l.dialFault(err)
 		}
@@ -188,12 +193,18 @@ func (l *laneConn) converse() error {
 		if err = l.exchange(); err == nil {
 			return nil
 		}
-		again := x.mayRepeat(err)
+		again, unsent := x.mayRepeat(err), brokeUnsent(c, err)
 		l.closeSlot()
-		if !again {
+		switch {
+		case again:
+			x.repeated = true
+		case !unsent:
 			return err
+		default:
+			if err := l.claimAgain(err); err != nil {
+				return err
+			}
 		}
-		x.repeated = true
 	}
 }
 
@@ -235,7 +246,7 @@ func laneCause(err error) cause {
 	case errors.As(err, &slot):
 		return slot.cause
 	}
-	return causeInternal
+	return cmp.Or(waitCause(err), causeInternal)
 }
 
 // exchange sends the request on x.slot and passes the answer on. A slot that
