@@ -121,6 +121,13 @@ func startHandler(t testing.TB, h http.HandlerFunc) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	serveHandler(t, ln, h)
+	return ln.Addr().String()
+}
+
+// serveHandler has an ordinary net/http server answer on a listener.
+func serveHandler(t testing.TB, ln net.Listener, h http.HandlerFunc) {
+	t.Helper()
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
@@ -134,7 +141,6 @@ func startHandler(t testing.TB, h http.HandlerFunc) string {
 		hs.Close() //nolint:errcheck // it ends with the test
 		<-done
 	})
-	return ln.Addr().String()
 }
 
 // entry waits for the access log's line of the n-th request.
