@@ -50,9 +50,12 @@ func (claimedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	for {
 		began := time.Now()
 		res, err := x.claim.transport.RoundTrip(r)
+		if err == nil {
+			return res, nil
+		}
 		var unsent *unsentError
 		if !errors.As(err, &unsent) {
-			return res, err
+			return nil, err
 		}
 		if err := x.claimAgain(began, unsent.err); err != nil {
 			if r.Body != nil {

@@ -105,7 +105,7 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 		return nil, err
 	}
 	d.onClose("inherited sockets", d.inherited.Close)
-	d.proxy = proxy.New(proxy.Options{Logger: d.log.Named("proxy"), OnConnectError: d.connectFailed})
+	d.proxy = proxy.New(proxy.Options{Logger: d.log.Named("proxy"), OnConnectError: d.connectFailed, OnOutage: d.outageChanged})
 	d.sampler = newSampler(d.proxy.Stats)
 	d.events = switcher.NewBroker()
 	d.watches = &watches{onChange: d.healthChanged, byPlace: map[place]*watch{}}
@@ -212,6 +212,7 @@ func (d *daemon) run(ctx context.Context) error {
 	group.Go(func() error { d.sampler.run(rest); return nil })
 	group.Go(func() error { d.bakes.run(rest); return nil })
 	group.Go(func() error { d.nudgeRoles(rest); return nil })
+	group.Go(func() error { d.failOver(rest); return nil })
 	group.Go(func() error { d.tellDrift(rest); return nil })
 	group.Go(func() error { return d.controlServer.Serve(rest, d.control) })
 	if d.admin != nil {

@@ -204,13 +204,31 @@ type ServiceStatus struct {
 	Since      time.Time      `json:"since"`
 	RolledBack bool           `json:"rolled_back,omitempty"`
 	Held       *switcher.Held `json:"held,omitempty"`
-	Waiting    int64          `json:"waiting"` // requests that wait in the hold
-	Slots      []SlotStatus   `json:"slots"`   // blue, green
+	// Outage says that requests wait because the active slot takes no connections;
+	// nil while it does.
+	Outage  *OutageStatus `json:"outage,omitempty"`
+	Waiting int64         `json:"waiting"` // requests that wait, in the hold or for the slot
+	Slots   []SlotStatus  `json:"slots"`   // blue, green
 	// Bake is that of the active slot, running or ended, or the one that returned
 	// the traffic to it (Returned is set); nil if there was none.
 	Bake *switcher.BakeResult `json:"bake,omitempty"`
 	// BadReleases are those that traffic was returned from, newest first.
 	BadReleases []switcher.BadRelease `json:"bad_releases,omitempty"`
+}
+
+// OutageStatus is a hold that nobody asked for: the active slot takes no
+// connections, and what comes waits until it does or the traffic moves.
+type OutageStatus struct {
+	Slot  switcher.Slot `json:"slot"`
+	Since time.Time     `json:"since"`
+	Error string        `json:"error"` // of the newest attempt to connect
+	// Waited counts the requests that waited so far, and TurnedAway those of them
+	// that were answered 503, because they waited too long or were too many.
+	Waited     int64 `json:"waited"`
+	TurnedAway int64 `json:"turned_away"`
+	// MaxWait and MaxRequests are the bounds.
+	MaxWait     time.Duration `json:"max_wait_ns"`
+	MaxRequests int           `json:"max_requests"`
 }
 
 // SlotStatus is one slot of a service.
