@@ -74,6 +74,13 @@ func (t *h2cTransport) Connect(ctx context.Context) error {
 	return err
 }
 
+// Pause closes the idle connections. A busy one goes on being used.
+func (t *h2cTransport) Pause(paused bool) {
+	if paused {
+		t.CloseIdleConnections()
+	}
+}
+
 // RoundTrip is [transport.RoundTrip] for HTTP/2.
 func (t *h2cTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	x := &h2cExchange{t: t}

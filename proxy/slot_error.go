@@ -53,11 +53,13 @@ func (e *clientBodyError) Unwrap() error { return e.err }
 
 // connectError gives a failed connect its cause. A unix socket that is not
 // there means the same as a port on which nobody listens, and so does one whose
-// queue is full, for which the kernel has no wait.
+// queue is full, for which the kernel has no wait; and a listener that ends just
+// then resets what it has not accepted.
 func connectError(address string, err error) *slotError {
 	c := causeConnectFailed
 	switch {
-	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.EAGAIN):
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT),
+		errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ECONNRESET):
 		c = causeConnectRefused
 	case isTimeout(err):
 		c = causeConnectTimeout

@@ -38,8 +38,7 @@ type roundTripper interface {
 	// RoundTrip is that of [http.RoundTripper], but that an *unsentError leaves
 	// the request's body open.
 	RoundTrip(*http.Request) (*http.Response, error)
-	// Connect reports whether the slot takes connections, by making one.
-	Connect(context.Context) error
+	wayToSlot
 	// Retire closes the idle connections and keeps no further one.
 	Retire()
 }
@@ -47,7 +46,7 @@ type roundTripper interface {
 func newTarget(s *Service, slot string, rt roundTripper, stats *slotStats, tell func(Outage)) *target {
 	return &target{
 		Service: s.Name, Slot: slot, Address: s.Slots[slot],
-		transport: rt, stats: stats, room: newWaitingRoom(s, slot, rt.Connect, &stats.refused, tell), changed: make(chan struct{}),
+		transport: rt, stats: stats, room: newWaitingRoom(s, slot, rt, &stats.refused, tell), changed: make(chan struct{}),
 	}
 }
 

@@ -93,17 +93,18 @@ func (x *exchange) failed(err error) error {
 	return err
 }
 
-// Connect makes a connection and keeps it for the next request.
+// Connect makes a connection and closes it.
 func (t *transport) Connect(ctx context.Context) error {
 	c, err := t.conn(ctx, true, time.Time{})
 	if err != nil {
 		return err
 	}
-	now := time.Now()
-	c.heardAt, c.named = now, -1
-	t.pool.put(c, now)
-	return nil
+	return c.Close()
 }
+
+// Pause closes the idle connections and keeps no further one for as long as it
+// lasts.
+func (t *transport) Pause(paused bool) { t.pool.pause(paused) }
 
 // conn returns a connection to the slot: an idle one unless fresh is asked for.
 func (t *transport) conn(ctx context.Context, fresh bool, now time.Time) (*slotConn, error) {

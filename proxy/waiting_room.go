@@ -45,11 +45,11 @@ type Outage struct {
 // Nothing of them was sent anywhere. It owns no goroutine: one of those who wait
 // tries to connect for all of them.
 type waitingRoom struct {
-	connect func(context.Context) error // tries once
-	tell    func(Outage)                // of begin and end, with mu held
-	waited  *atomic.Int64               // counts those who wait
-	limit   int64
-	bound   time.Duration
+	way    wayToSlot
+	tell   func(Outage)  // of begin and end, with mu held
+	waited *atomic.Int64 // counts those who wait
+	limit  int64
+	bound  time.Duration
 
 	shut atomic.Bool   // there are requests here, or will be
 	turn chan struct{} // holds the right to try
@@ -73,11 +73,21 @@ type roomPlace struct {
 	left bool          // it is not in the queue any more
 }
 
-func newWaitingRoom(s *Service, slot string, connect func(context.Context) error, waited *atomic.Int64, tell func(Outage)) *waitingRoom {
+// wayToSlot is what a waiting room needs of the way to its slot.
+type wayToSlot interface {
+	// Connect reports whether the slot takes connections, by making one.
+	Connect(context.Context) error
+	// Pause closes the idle connections and keeps no further one, until it is
+	// called with false. A process that is to end may wait for them: they would
+	// keep it, and all who wait for its successor, for seconds.
+	Pause(paused bool)
+}
+
+func newWaitingRoom(s *Service, slot string, way wayToSlot, waited *atomic.Int64, tell func(Outage)) *waitingRoom {
 	if tell == nil {
 		tell = func(Outage) {}
 	}
-	r := &waitingRoom{connect: connect, tell: tell, waited: waited, limit: int64(s.HoldRequests), bound: s.HoldTime, turn: make(chan struct{}, 1)}
+	r := &waitingRoom{way: way, tell: tell, waited: waited, limit: int64(s.HoldRequests), bound: s.HoldTime, turn: make(chan struct{}, 1)}
 	r.outage = Outage{Service: s.Name, Slot: slot, Address: s.Slots[slot]}
 	r.turn <- struct{}{}
 	return r
@@ -123,6 +133,7 @@ func (r *waitingRoom) close(began time.Time, err error) {
 		return
 	}
 	r.stopLetting()
+	r.way.Pause(true)
 	r.pause = firstPause
 	r.next = time.Now().Add(r.pause)
 	if r.shut.Load() {
@@ -143,6 +154,7 @@ func (r *waitingRoom) open() {
 	}
 	now := time.Now()
 	r.letting, r.lot, r.answered, r.next = true, firstLot, now, now.Add(maxPause)
+	r.way.Pause(false)
 	r.letGo()
 }
 
@@ -287,7 +299,7 @@ func (r *waitingRoom) try(ctx context.Context, w *roomPlace) {
 	case <-ctx.Done():
 		return
 	}
-	err := r.connect(ctx)
+	err := r.way.Connect(ctx)
 	switch {
 	case err == nil:
 		r.open()

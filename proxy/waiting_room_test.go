@@ -20,7 +20,9 @@ type door struct {
 
 var errShutDoor = &slotError{cause: causeConnectRefused, op: "connecting", err: errors.New("refused")}
 
-func (d *door) connect(ctx context.Context) error {
+func (d *door) Pause(bool) {}
+
+func (d *door) Connect(ctx context.Context) error {
 	d.attempts.Add(1)
 	d.most.Store(max(d.most.Load(), d.at.Add(1)))
 	defer d.at.Add(-1)
@@ -34,7 +36,7 @@ func (d *door) connect(ctx context.Context) error {
 // newRoom is the waiting room of a slot that refused a connect just now.
 func newRoom(d *door, s *Service, told *[]Outage) *waitingRoom {
 	s.Name, s.Slots = "backend", map[string]string{"blue": "127.0.0.1:1"}
-	r := newWaitingRoom(s, "blue", d.connect, new(atomic.Int64), func(o Outage) { *told = append(*told, o) })
+	r := newWaitingRoom(s, "blue", d, new(atomic.Int64), func(o Outage) { *told = append(*told, o) })
 	r.close(time.Now(), errShutDoor)
 	return r
 }
