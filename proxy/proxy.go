@@ -293,7 +293,7 @@ func (p *Proxy) claimAnew(ctx context.Context, service string, w waiter, had wai
 		if !r.target.claim() {
 			continue
 		}
-		if p.heldSince(t, service) {
+		if p.heldSince(t, service) || r.target.room.shut.Load() && had.passed != r.target {
 			r.target.release()
 			continue
 		}

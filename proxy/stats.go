@@ -200,6 +200,13 @@ func (p *Proxy) Outage(service string) (Outage, bool) {
 	return r.target.room.state()
 }
 
+// Went says that a slot whose stop was announced has gone, as others have found.
+func (p *Proxy) Went(service, slot string) {
+	if r := p.table.Load().routes[service]; r != nil && r.target.Slot == slot {
+		r.target.room.went()
+	}
+}
+
 // Reached says that somebody else has found a slot to take connections: what
 // waits for it need not find out.
 func (p *Proxy) Reached(service, slot string) {

@@ -61,6 +61,7 @@ type waitingRoom struct {
 	timer    *time.Timer
 	queue    list.List // of *roomPlace, in the order in which they came
 	answered time.Time // when the last outage was over
+	going    time.Time // until then the slot is about to go, although it takes connections still
 	pause    time.Duration
 	next     time.Time // when to try again
 	outage   Outage    // the one that lasts, or was last
@@ -128,6 +129,29 @@ func (r *waitingRoom) close(began time.Time, err error) {
 	if r.gone || began.Before(r.answered) {
 		return
 	}
+	r.going = time.Time{}
+	r.closeLocked(err)
+}
+
+// announce has requests wait for a slot that is about to go, before it refuses
+// any: until it has come again, or for that long if it does not go.
+func (r *waitingRoom) announce(why error, most time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.gone {
+		r.going = time.Now().Add(most)
+		r.closeLocked(why)
+	}
+}
+
+// went says that a slot that was to go has gone.
+func (r *waitingRoom) went() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.going = time.Time{}
+}
+
+func (r *waitingRoom) closeLocked(err error) {
 	r.outage.Err = err
 	if r.shut.Load() && !r.letting {
 		return
@@ -149,11 +173,11 @@ func (r *waitingRoom) close(began time.Time, err error) {
 func (r *waitingRoom) open() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.shut.Load() || r.letting {
+	now := time.Now()
+	if !r.shut.Load() || r.letting || now.Before(r.going) {
 		return
 	}
-	now := time.Now()
-	r.letting, r.lot, r.answered, r.next = true, firstLot, now, now.Add(maxPause)
+	r.letting, r.lot, r.answered = true, firstLot, now
 	r.way.Pause(false)
 	r.letGo()
 }
@@ -303,6 +327,7 @@ func (r *waitingRoom) try(ctx context.Context, w *roomPlace) {
 	switch {
 	case err == nil:
 		r.open()
+		r.tryLater()
 	case ctx.Err() == nil:
 		r.failed(err)
 	}
@@ -314,7 +339,16 @@ func (r *waitingRoom) failed(err error) {
 	defer r.mu.Unlock()
 	r.pause = min(r.pause+r.pause/2, maxPause)
 	r.next = time.Now().Add(r.pause)
+	r.going = time.Time{}
 	r.outage.Err = err
+}
+
+// tryLater puts the next attempt off where one succeeded: either there is none, or
+// the slot has yet to go.
+func (r *waitingRoom) tryLater() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.next = time.Now().Add(firstPause)
 }
 
 // state returns the outage that lasts, if one does.

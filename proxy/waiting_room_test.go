@@ -212,3 +212,39 @@ func TestARetiredTargetIsNotWaitedFor(t *testing.T) {
 		}
 	})
 }
+
+// An announced stop comes before the slot refuses anything: that it takes connections
+// is no news until it has gone.
+func TestAnAnnouncedStopIsWaitedOutToTheEnd(t *testing.T) {
+	for _, how := range []string{"refused", "told", "too late"} {
+		synctest.Test(t, func(t *testing.T) {
+			var told []Outage
+			d := &door{}
+			d.open.Store(true)
+			r := newRoom(d, &Service{HoldTime: time.Minute}, &told)
+			r.open()
+			r.announce(errStopping, 10*time.Second)
+			ends := enter(t, r, 3)
+			r.open() // a probe that reached the old process
+			time.Sleep(5 * time.Second)
+			if len(ends) != 0 {
+				t.Fatalf("%d were let go to a slot that is about to stop", len(ends))
+			}
+			switch how {
+			case "refused":
+				d.open.Store(false)
+				time.Sleep(time.Second)
+				d.open.Store(true)
+			case "told":
+				r.went()
+			case "too late":
+				time.Sleep(5 * time.Second)
+			}
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if len(ends) != 3 {
+				t.Errorf("%s: %d of 3 were let go", how, len(ends))
+			}
+		})
+	}
+}

@@ -37,6 +37,7 @@ var (
 	RouteHold        = Route{"POST", "/v1/hold", Admin}         // HoldRequest -> switcher.Record
 	RouteReleaseHold = Route{"POST", "/v1/release-hold", Admin} // HoldRequest -> switcher.Record
 	RouteAbort       = Route{"POST", "/v1/abort", Admin}        // AbortRequest -> AbortResult
+	RouteStopping    = Route{"POST", "/v1/stopping", Admin}     // StoppingRequest -> StoppingResult
 	RouteReload      = Route{"POST", "/v1/reload", Admin}       // nothing -> ConfigStatus
 	RouteReserve     = Route{"POST", "/v1/reserve", Admin}      // ReserveRequest -> JSON lines until the client leaves or the reservation ends: a Reservation, then ReservationAsks; an empty line is a heartbeat
 	RouteReserveStep = Route{"POST", "/v1/reserve/step", Admin} // ReserveStep -> nothing
@@ -52,7 +53,7 @@ func (r Route) brief() bool {
 func Routes() []Route {
 	return []Route{
 		RouteVersion, RouteStatus, RouteHistory, RouteEvents,
-		RouteSwitch, RouteRollback, RouteHold, RouteReleaseHold, RouteAbort, RouteReload,
+		RouteSwitch, RouteRollback, RouteHold, RouteReleaseHold, RouteAbort, RouteStopping, RouteReload,
 		RouteReserve, RouteReserveStep, RouteReserveEnd,
 	}
 }
@@ -104,6 +105,22 @@ type AbortResult struct {
 	Kind switcher.Kind `json:"kind"`
 	// Asked says that it is a reservation: its command decides how to stop.
 	Asked bool `json:"asked,omitempty"`
+}
+
+// StoppingRequest is the body of RouteStopping: a unit is about to be stopped.
+type StoppingRequest struct {
+	Unit string `json:"unit"`
+}
+
+// StoppingResult says what that means for the traffic.
+type StoppingResult struct {
+	// Service and Slot are whose unit it is; empty if it is no slot's.
+	Service string        `json:"service,omitempty"`
+	Slot    switcher.Slot `json:"slot,omitempty"`
+	// Active says that the traffic is there, so that its requests wait from now on.
+	Active bool `json:"active"`
+	// Left are the requests that the slot has yet to answer; streams do not count.
+	Left int64 `json:"left"`
 }
 
 // ReserveRequest is the body of RouteReserve: others are kept out for as long as
