@@ -14,7 +14,7 @@ func (l *laneConn) connect() (*slotConn, error) {
 		var err error
 		if !x.claim.room.shut.Load() || x.claim.passed == x.claim.target {
 			var c *slotConn
-			if c, err = x.slots.conn(l.server.base, x.repeated, x.start); err == nil || !unreachable(err) {
+			if c, err = x.slots.conn(l.server.base, x.repeated, (*pool).next, x.start); err == nil || !unreachable(err) {
 				return c, err
 			}
 		}
