@@ -69,6 +69,7 @@ type Kind string
 const (
 	KindSwitch       Kind = "switch"
 	KindRollback     Kind = "rollback"
+	KindFailover     Kind = "failover" // a switch by the daemon, away from a dead slot
 	KindHold         Kind = "hold"
 	KindReleaseHold  Kind = "release-hold"
 	KindReconfigure  Kind = "reconfigure"

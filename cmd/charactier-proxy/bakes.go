@@ -204,8 +204,8 @@ func (r *baking) passed() time.Duration { return r.already + time.Since(r.since)
 func (r *baking) look(now proxy.SlotStats, w *watches) switcher.Verdict {
 	latency, health := now.Latency.Sub(r.from.Latency), w.status(r.place)
 	c := bake.Counts{
-		Requests: max(0, now.Judged()-r.from.Judged()),
-		Failed:   max(0, now.Errors-r.from.Errors),
+		Requests: max(0, attempts(now)-attempts(r.from)),
+		Failed:   max(0, failures(now)-failures(r.from)),
 		Timed:    int64(latency.Count()),
 		P95:      latency.Quantile(0.95),
 		// A watch that was replaced meanwhile has counted from zero.

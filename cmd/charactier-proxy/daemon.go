@@ -121,7 +121,7 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 		return nil, err
 	}
 	d.onClose("inherited sockets", d.inherited.Close)
-	d.proxy = proxy.New(proxy.Options{Logger: d.log.Named("proxy"), OnConnectError: d.connectFailed})
+	d.proxy = proxy.New(proxy.Options{Logger: d.log.Named("proxy"), OnConnectError: d.connectFailed, OnOutage: d.outageChanged})
 	d.sampler = newSampler(d.proxy.Stats)
 	d.events = switcher.NewBroker()
 	d.watches = &watches{onChange: d.healthChanged, byPlace: map[place]*watch{}}
@@ -235,6 +235,7 @@ func (d *daemon) run(ctx context.Context) error {
 	group.Go(func() error { d.sampler.run(work); return nil })
 	group.Go(func() error { d.bakes.run(work); return nil })
 	group.Go(func() error { d.nudgeRoles(work); return nil })
+	group.Go(func() error { d.failOver(work); return nil })
 	group.Go(func() error { d.tellDrift(work); return nil })
 	group.Go(func() error { return d.controlServer.Serve(rest, d.control) })
 	if d.admin != nil {

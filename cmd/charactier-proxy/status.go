@@ -40,6 +40,7 @@ func (d *daemon) Status(context.Context) control.Status {
 	for _, name := range slices.Sorted(maps.Keys(cfg.Services)) {
 		s.Warnings = append(s.Warnings, d.healthWarning(name, state.Services[name].Active)...)
 		s.Warnings = append(s.Warnings, bakeWarning(name, state.Services[name])...)
+		s.Warnings = append(s.Warnings, failoverWarning(name, state.Services[name])...)
 		s.Warnings = append(s.Warnings, d.roles.warnings(name, time.Now())...)
 		s.Services = append(s.Services, d.serviceStatus(name, cfg.Services[name], state.Services[name], stats[name], before))
 	}
@@ -70,6 +71,7 @@ func (d *daemon) serviceStatus(name string, cfg *config.Service, state switcher.
 		Since:       state.Since,
 		RolledBack:  state.RolledBack,
 		Held:        state.Held,
+		Outage:      d.outageStatus(name, cfg),
 		Waiting:     d.proxy.Waiting(name),
 		BadReleases: state.BadReleases,
 	}

@@ -28,6 +28,7 @@ type play struct {
 
 	Switch, Rollback, Hold, ReleaseHold, Upgrade act
 	Abort                                        failure
+	Stopping                                     control.StoppingResult
 	Reload                                       struct {
 		failure
 		control.ConfigStatus
@@ -251,6 +252,11 @@ func (f *fakeOps) Hold(ctx context.Context, r control.HoldRequest, by switcher.A
 
 func (f *fakeOps) ReleaseHold(ctx context.Context, r control.HoldRequest, by switcher.Actor) (switcher.Record, error) {
 	return f.perform(ctx, switcher.KindReleaseHold, f.play.ReleaseHold, r, by)
+}
+
+func (f *fakeOps) Stopping(_ context.Context, r control.StoppingRequest, _ switcher.Actor) (control.StoppingResult, error) {
+	f.note("stopping", r)
+	return f.play.Stopping, nil
 }
 
 func (f *fakeOps) Abort(_ context.Context, r control.AbortRequest, _ switcher.Actor) (control.AbortResult, error) {

@@ -92,6 +92,11 @@ func (c *Client) Abort(ctx context.Context, r AbortRequest) (AbortResult, error)
 	return fetch[AbortResult](ctx, c, RouteAbort, nil, r)
 }
 
+// Stopping says that a unit is about to be stopped.
+func (c *Client) Stopping(ctx context.Context, r StoppingRequest) (StoppingResult, error) {
+	return fetch[StoppingResult](ctx, c, RouteStopping, nil, r)
+}
+
 // Reload makes the daemon read its configuration again.
 func (c *Client) Reload(ctx context.Context) (ConfigStatus, error) {
 	return fetch[ConfigStatus](ctx, c, RouteReload, nil, nil)

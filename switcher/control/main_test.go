@@ -125,6 +125,7 @@ type fake struct {
 	hold        func(context.Context, control.HoldRequest, switcher.Actor) (switcher.Record, error)
 	releaseHold func(context.Context, control.HoldRequest, switcher.Actor) (switcher.Record, error)
 	abort       func(context.Context, control.AbortRequest, switcher.Actor) (control.AbortResult, error)
+	stopping    func(context.Context, control.StoppingRequest, switcher.Actor) (control.StoppingResult, error)
 	reload      func(context.Context, switcher.Actor) (control.ConfigStatus, error)
 	reserve     func(context.Context, control.ReserveRequest, switcher.Actor, func(any) error) error
 	reserveStep func(context.Context, control.ReserveStep) error
@@ -186,6 +187,13 @@ func (f fake) Abort(ctx context.Context, r control.AbortRequest, by switcher.Act
 		return control.AbortResult{}, nil
 	}
 	return f.abort(ctx, r, by)
+}
+
+func (f fake) Stopping(ctx context.Context, r control.StoppingRequest, by switcher.Actor) (control.StoppingResult, error) {
+	if f.stopping == nil {
+		return control.StoppingResult{}, nil
+	}
+	return f.stopping(ctx, r, by)
 }
 
 func (f fake) Reload(ctx context.Context, by switcher.Actor) (control.ConfigStatus, error) {

@@ -22,6 +22,9 @@ type Operations interface {
 	Hold(ctx context.Context, r HoldRequest, by switcher.Actor) (switcher.Record, error)
 	ReleaseHold(ctx context.Context, r HoldRequest, by switcher.Actor) (switcher.Record, error)
 	Abort(ctx context.Context, r AbortRequest, by switcher.Actor) (AbortResult, error)
+	// Stopping has the requests of the unit's slot wait, if it is active, and waits
+	// for the answers to those that it has got already.
+	Stopping(ctx context.Context, r StoppingRequest, by switcher.Actor) (StoppingResult, error)
 	Reload(ctx context.Context, by switcher.Actor) (ConfigStatus, error)
 	// Upgrade has the installed program take over. When it returns nil, that is in
 	// charge and listens on the socket too.
