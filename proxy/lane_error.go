@@ -15,6 +15,9 @@ import (
 func (l *laneConn) fail(err error) {
 	x := &l.work.laneExchange
 	x.cause, x.err = laneCause(err), err
+	if x.events.now() == streamCut {
+		x.cause = causeStreamCut // which shows as an error of either connection
+	}
 	v := x.cause.verdict()
 	r, parseErr := l.standardRequest()
 	if x.status != 0 || parseErr != nil || v.status == statusClientGone ||
@@ -169,7 +172,7 @@ func (l *laneConn) accessEntry(now time.Time) *accessEntry {
 		method: x.req.Method().String(), host: string(x.req.Get(http1.Host)), target: string(x.req.Target()),
 		proto: "HTTP/1.1", status: x.status, in: x.in, out: x.passed, total: now.Sub(x.start),
 		slot: x.claim.Slot, address: x.claim.Address,
-		cause: x.cause, err: x.err, stream: x.stream, assets: x.assets, aborted: x.aborted,
+		cause: x.cause, err: x.err, stream: x.events != nil, assets: x.assets, aborted: x.aborted,
 	}
 	if !x.gotConn.IsZero() {
 		e.connect = x.gotConn.Sub(x.start)

@@ -32,10 +32,32 @@ func (s *serving) finish(hs *http.Server, cut context.CancelCauseFunc) error {
 	s.closeIdle(ctx)
 	dismiss(s.http2) // for those that came since
 	dismiss(hs)
-	if s.wait(ctx, func() bool { return s.empty() || s.onlyStreams() }) && s.waitFor(ctx, s.opts.StreamGrace, s.empty) {
+	quiet := func() bool { return s.empty() || s.onlyStreams() }
+	s.waitFor(ctx, s.opts.ShutdownTimeout-min(s.endingTime(), s.opts.ShutdownTimeout/2), quiet)
+	s.endStreams(ctx)
+	if s.wait(ctx, quiet) && s.waitFor(ctx, s.opts.StreamGrace, s.empty) {
 		return nil
 	}
 	return s.cut(hs, cut)
+}
+
+// endingTime is how long it takes to end the streams, those included that come by
+// connections that were idle.
+func (s *serving) endingTime() time.Duration {
+	return s.opts.StreamGrace + s.opts.StreamBound + s.opts.IdleGrace
+}
+
+// endStreams has the streams end where that costs nothing.
+func (s *serving) endStreams(ctx context.Context) {
+	if s.opts.StreamBound <= 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.endingTime())
+	defer cancel()
+	ending := streamEnding{spread: s.opts.StreamGrace, bound: s.opts.StreamBound, open: s.opened.list, over: s.empty}
+	if ended, cut := ending.run(ctx); ended+cut > 0 {
+		s.opts.Logger.Info("the streams were ended", zap.Stringer("address", s.listener.Addr()), zap.Int("ended", ended), zap.Int("cut", cut))
+	}
 }
 
 // dismiss has a server tell its connections to go and not wait for it.

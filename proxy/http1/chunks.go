@@ -77,6 +77,21 @@ const (
 // Done reports whether the body is complete.
 func (c *Chunks) Done() bool { return c.state == atEnd }
 
+// Between reports whether the data of a chunk is complete, or of none has begun,
+// and nothing of the next is there; due is how much of its line end is still to
+// come.
+func (c *Chunks) Between() (due int, ok bool) {
+	switch c.state {
+	case atDataCR:
+		return len("\r\n"), true
+	case atDataLF:
+		return len("\n"), true
+	case atSize:
+		return 0, true
+	}
+	return 0, false
+}
+
 // Trailers returns which known fields the trailers have had so far.
 func (c *Chunks) Trailers() Set { return c.seen }
 
