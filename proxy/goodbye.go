@@ -160,6 +160,10 @@ func (u *upgraded) endToClient(d *direction, b []byte, err error) bool {
 		}
 		return true
 	}
+	if ended && g.toldSlot.Load() {
+		u.abort() // it went when it was told to, in the middle of a frame
+		return true
+	}
 	if ended {
 		d.srcFailed(err)
 		return true
