@@ -136,8 +136,7 @@ func TestAWebSocketThatEndsByItselfIsNotToldAgain(t *testing.T) {
 // proxyPassed reports whether so many bytes went from the only tunnel's client to
 // its slot.
 func (f *front) proxyPassed(n int) bool {
-	targets, _, _ := f.proxy.targetsOf("backend", "blue")
-	for _, s := range openStreams(targets) {
+	for _, s := range f.openStreams() {
 		if u, ok := s.(*upgraded); ok && u.in.Load() >= int64(n) {
 			return true
 		}

@@ -49,12 +49,16 @@ func (f *front) wantCount(counted chan StreamCount, want StreamCount) {
 	}
 }
 
+func (f *front) openStreams() []stream {
+	retired, active, _ := f.proxy.targetsOf("backend", "blue")
+	return openStreams(append(retired, active))
+}
+
 // asked waits until the only stream was asked to end.
 func (f *front) asked() {
 	f.t.Helper()
 	f.await("the stream to be asked", func() bool {
-		targets, _, _ := f.proxy.targetsOf("backend", "blue")
-		for _, s := range openStreams(targets) {
+		for _, s := range f.openStreams() {
 			if e, ok := s.(*eventStream); ok && e.now() == streamAsked {
 				return true
 			}
@@ -308,7 +312,7 @@ func TestAStreamWhoseClientNeverReadsIsCut(t *testing.T) {
 			}
 		}
 	}
-	events, frame := strings.Repeat("data: 1\n\n", 1000), string(frameOf(0x82, false, strings.Repeat("x", 60_000)))
+	events, frame := strings.Repeat("data: 1\n", 1000), string(frameOf(0x82, false, strings.Repeat("x", 60_000)))
 	for name, tt := range map[string]struct{ ask, head, said string }{
 		"events":    {askEvents, inChunks, chunk(events)},
 		"WebSocket": {handshake, switching101, frame},

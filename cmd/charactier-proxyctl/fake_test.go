@@ -264,6 +264,11 @@ func (f *fakeOps) Abort(_ context.Context, r control.AbortRequest, _ switcher.Ac
 	return control.AbortResult{ID: "op", Kind: switcher.KindSwitch}, nil
 }
 
+func (f *fakeOps) EndStreams(_ context.Context, r control.EndStreamsRequest, _ switcher.Actor) (control.EndStreamsResult, error) {
+	f.note("end-streams", r)
+	return control.EndStreamsResult{}, nil
+}
+
 func (f *fakeOps) Reload(context.Context, switcher.Actor) (control.ConfigStatus, error) {
 	f.note("reload", nil)
 	return f.play.Reload.ConfigStatus, f.play.Reload.err()

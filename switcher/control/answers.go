@@ -27,6 +27,7 @@ func (s *Server) answers() map[Route]answer {
 		RouteHold:        s.hold(s.ops.Hold),
 		RouteReleaseHold: s.hold(s.ops.ReleaseHold),
 		RouteAbort:       s.abort,
+		RouteEndStreams:  s.endStreams,
 		RouteReload:      func(c *call) (any, error) { return s.ops.Reload(c.r.Context(), c.by) },
 		RouteReserve:     s.reserve,
 		RouteReserveStep: s.reserveStep,
@@ -109,6 +110,17 @@ func (s *Server) abort(c *call) (any, error) {
 		return nil, err
 	}
 	return s.ops.Abort(c.r.Context(), r, c.by)
+}
+
+func (s *Server) endStreams(c *call) (any, error) {
+	r, err := body[EndStreamsRequest](c, s.patience.body)
+	if err == nil {
+		_, err = switcher.ParseSlot(string(r.Slot))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.ops.EndStreams(c.r.Context(), r, c.by)
 }
 
 // events sends each event as one line, at once.

@@ -37,6 +37,7 @@ var (
 	RouteHold        = Route{"POST", "/v1/hold", Admin}         // HoldRequest -> switcher.Record
 	RouteReleaseHold = Route{"POST", "/v1/release-hold", Admin} // HoldRequest -> switcher.Record
 	RouteAbort       = Route{"POST", "/v1/abort", Admin}        // AbortRequest -> AbortResult
+	RouteEndStreams  = Route{"POST", "/v1/end-streams", Admin}  // EndStreamsRequest -> EndStreamsResult, once none is left
 	RouteReload      = Route{"POST", "/v1/reload", Admin}       // nothing -> ConfigStatus
 	RouteReserve     = Route{"POST", "/v1/reserve", Admin}      // ReserveRequest -> JSON lines until the client leaves or the reservation ends: a Reservation, then ReservationAsks; an empty line is a heartbeat
 	RouteReserveStep = Route{"POST", "/v1/reserve/step", Admin} // ReserveStep -> nothing
@@ -52,7 +53,7 @@ func (r Route) brief() bool {
 func Routes() []Route {
 	return []Route{
 		RouteVersion, RouteStatus, RouteHistory, RouteEvents,
-		RouteSwitch, RouteRollback, RouteHold, RouteReleaseHold, RouteAbort, RouteReload,
+		RouteSwitch, RouteRollback, RouteHold, RouteReleaseHold, RouteAbort, RouteEndStreams, RouteReload,
 		RouteReserve, RouteReserveStep, RouteReserveEnd,
 	}
 }
@@ -104,6 +105,20 @@ type AbortResult struct {
 	Kind switcher.Kind `json:"kind"`
 	// Asked says that it is a reservation: its command decides how to stop.
 	Asked bool `json:"asked,omitempty"`
+}
+
+// EndStreamsRequest is the body of RouteEndStreams. The slot must not be the
+// active one, whose streams would come back to it.
+type EndStreamsRequest struct {
+	Service string        `json:"service"`
+	Slot    switcher.Slot `json:"slot"`
+}
+
+// EndStreamsResult says what became of a slot's event streams and WebSockets.
+type EndStreamsResult struct {
+	Ended int64 `json:"ended"` // where that costs nothing
+	Cut   int64 `json:"cut"`   // since they came to no such place in time
+	Left  int64 `json:"left"`  // still open, since who asked has left
 }
 
 // ReserveRequest is the body of RouteReserve: others are kept out for as long as
@@ -220,17 +235,23 @@ type SlotStatus struct {
 	Unit    string        `json:"unit,omitempty"`
 	Active  bool          `json:"active"`
 	// Release is what the slot's link leads to; empty where that is not known.
-	Release  string            `json:"release,omitempty"`
-	Runs     *UnitStatus       `json:"runs,omitempty"` // nil where systemd is not there
-	Role     *RoleStatus       `json:"role,omitempty"` // nil where the slot is not told
-	Health   HealthStatus      `json:"health"`
-	InFlight int64             `json:"in_flight"`          // requests, streams not counted
-	Streams  int64             `json:"streams"`            // event streams and upgrades
-	Draining bool              `json:"draining"`           // standby with requests or streams left
-	Requests uint64            `json:"requests"`           // since the daemon started
-	Errors   uint64            `json:"errors"`             // answers 5xx and those we had to give for the slot
-	ByClass  map[string]uint64 `json:"by_class,omitempty"` // "2xx": n
-	ByCause  map[string]uint64 `json:"by_cause,omitempty"` // our own errors by cause
+	Release  string       `json:"release,omitempty"`
+	Runs     *UnitStatus  `json:"runs,omitempty"` // nil where systemd is not there
+	Role     *RoleStatus  `json:"role,omitempty"` // nil where the slot is not told
+	Health   HealthStatus `json:"health"`
+	InFlight int64        `json:"in_flight"` // requests, streams not counted
+	Streams  int64        `json:"streams"`   // event streams and upgrades
+	// StreamsUntil is when the streams of a slot that was left are ended; zero where
+	// it has none. StreamsEnded and StreamsCut are those that were, since the daemon
+	// started.
+	StreamsUntil time.Time         `json:"streams_until,omitzero"`
+	StreamsEnded uint64            `json:"streams_ended,omitempty"`
+	StreamsCut   uint64            `json:"streams_cut,omitempty"`
+	Draining     bool              `json:"draining"`           // standby with requests or streams left
+	Requests     uint64            `json:"requests"`           // since the daemon started
+	Errors       uint64            `json:"errors"`             // answers 5xx and those we had to give for the slot
+	ByClass      map[string]uint64 `json:"by_class,omitempty"` // "2xx": n
+	ByCause      map[string]uint64 `json:"by_cause,omitempty"` // our own errors by cause
 	// Over the last ten seconds; latency is to the answer's last byte, streams
 	// excluded.
 	Rate float64       `json:"rate"` // requests a second

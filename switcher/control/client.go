@@ -92,6 +92,12 @@ func (c *Client) Abort(ctx context.Context, r AbortRequest) (AbortResult, error)
 	return fetch[AbortResult](ctx, c, RouteAbort, nil, r)
 }
 
+// EndStreams ends the event streams and WebSockets of a standby slot, and returns
+// when it has none any more.
+func (c *Client) EndStreams(ctx context.Context, r EndStreamsRequest) (EndStreamsResult, error) {
+	return fetch[EndStreamsResult](ctx, c, RouteEndStreams, nil, r)
+}
+
 // Reload makes the daemon read its configuration again.
 func (c *Client) Reload(ctx context.Context) (ConfigStatus, error) {
 	return fetch[ConfigStatus](ctx, c, RouteReload, nil, nil)

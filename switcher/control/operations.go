@@ -22,6 +22,8 @@ type Operations interface {
 	Hold(ctx context.Context, r HoldRequest, by switcher.Actor) (switcher.Record, error)
 	ReleaseHold(ctx context.Context, r HoldRequest, by switcher.Actor) (switcher.Record, error)
 	Abort(ctx context.Context, r AbortRequest, by switcher.Actor) (AbortResult, error)
+	// EndStreams returns when the slot has no stream any more.
+	EndStreams(ctx context.Context, r EndStreamsRequest, by switcher.Actor) (EndStreamsResult, error)
 	Reload(ctx context.Context, by switcher.Actor) (ConfigStatus, error)
 	// Reserve keeps others out until ctx ends, tell fails or EndReservation was
 	// called. It calls tell with the Reservation at once and then with each
