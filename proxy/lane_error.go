@@ -15,6 +15,9 @@ import (
 func (l *laneConn) fail(err error) {
 	x := &l.work.laneExchange
 	x.cause, x.err = laneCause(err), err
+	if x.events.now() == streamCut {
+		x.cause = causeStreamCut // which shows as an error of either connection
+	}
 	v := x.cause.verdict()
 	r, parseErr := l.standardRequest()
 	if x.status != 0 || parseErr != nil || v.status == statusClientGone ||
@@ -168,7 +171,7 @@ func (l *laneConn) accessEntry(now time.Time) *accessEntry {
 		id: x.requestID(), service: x.lane.service, lane: laneFast, client: l.client(),
 		method: x.req.Method().String(), host: string(x.req.Get(http1.Host)), target: string(x.req.Target()),
 		proto: "HTTP/1.1", status: x.status, in: x.in, out: x.passed, total: now.Sub(x.start) + x.claim.held, held: x.claim.held,
-		cause: x.cause, err: x.err, stream: x.stream, assets: x.assets, aborted: x.aborted,
+		cause: x.cause, err: x.err, stream: x.events != nil, assets: x.assets, aborted: x.aborted,
 	}
 	if x.claim.target != nil {
 		e.slot, e.address = x.claim.Slot, x.claim.Address

@@ -44,10 +44,11 @@ type laneState struct {
 	buf      []byte    // what comes from the slot
 	chunks   http1.Chunks
 	infos    int
-	extra    bool // the slot sent more than its answer
-	bodyDone bool // the answer's
-	stream   bool
-	assets   bool // answered with a file of an earlier release
+	extra    bool         // the slot sent more than its answer
+	bodyDone bool         // the answer's
+	events   *eventStream // nil unless it is one
+	reframed bool         // an event stream whose chunks are ours
+	assets   bool         // answered with a file of an earlier release
 
 	status     int // of the final answer, from when it goes to the client; 0 before
 	firstByte  time.Time
@@ -128,14 +129,13 @@ func (l *laneConn) settle(now time.Time) {
 		x.lane.proxy.fwd.settleUnclaimed(x.status, x.err, x.requestID())
 		return
 	}
-	if x.stream {
-		x.claim.endStream()
-		l.server.streams.Add(-1)
+	if x.events != nil {
+		l.endStream()
 	} else {
 		x.claim.stats.open.end(x.start)
 	}
 	x.claim.stats.observe(outcome{
-		status: x.status, cause: x.cause, latency: now.Sub(x.start), stream: x.stream, in: x.in, out: x.passed,
+		status: x.status, cause: x.cause, latency: now.Sub(x.start), stream: x.events != nil, in: x.in, out: x.passed,
 	})
 	if x.cause.ofSlot() {
 		p := x.lane.proxy
@@ -376,6 +376,9 @@ func (l *laneConn) lookNowAndThen() error {
 func (l *laneConn) lookAfterClient(now time.Time, grace time.Duration) error {
 	if l.server.cutting.Load() {
 		return &laneEnd{causeShuttingDown, errShutdown}
+	}
+	if err := l.work.events.ended(); err != nil {
+		return err
 	}
 	events, wanted := int16(0), int16(unix.POLLRDHUP)
 	if up := &l.work.up; up.started && !up.whole.Load() && !up.ended.Load() {

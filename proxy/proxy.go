@@ -138,9 +138,10 @@ func (p *Proxy) nextRoute(old *route, s Service, slot string, held bool) *route 
 }
 
 // sameTargets reports whether the targets of one description serve the other.
-// Assets are not the targets' business.
+// Assets are not the targets' business, nor is how their streams are ended.
 func sameTargets(a, b Service) bool {
 	a.Assets, b.Assets = nil, nil
+	a.StreamSpread, a.StreamBound, a.StreamCloseCode = b.StreamSpread, b.StreamBound, b.StreamCloseCode
 	return reflect.DeepEqual(a, b)
 }
 

@@ -30,7 +30,9 @@ type relay struct {
 	claimed             time.Time
 	timing              timing
 	upgrade             string // the protocol that a tunnel carries
-	stream              bool
+	ending              stream // nil unless it is one
+	events              *eventStream
+	cancel              context.CancelCauseFunc
 	assets              bool // answered with a file of an earlier release
 	tunnelIn, tunnelOut int64
 
@@ -106,7 +108,8 @@ func (x *relay) prepare() {
 		x.prepareBody(s)
 	}
 	x.timing.wanted = x.settings.AccessLog != nil
-	ctx := context.WithValue(x.timing.trace(x.r.Context()), relayKey{}, x)
+	ctx, cancel := context.WithCancelCause(x.timing.trace(x.r.Context()))
+	ctx, x.cancel = context.WithValue(ctx, relayKey{}, x), cancel
 	src := x.r
 	x.r = src.WithContext(ctx)
 	if x.body != nil {
@@ -144,13 +147,24 @@ func (x *relay) bodyDone() bool {
 	return done
 }
 
-func (x *relay) beginStream() {
+// beginStream says that the answer is a stream, and how it is ended.
+func (x *relay) beginStream(s stream) {
 	if x.conn != nil {
-		x.conn.server.beginStream()
+		x.conn.server.beginStream(s)
 	}
-	x.stream = true
+	x.ending = s
 	x.claim.stats.open.end(x.claimed)
 	x.claim.beginStream()
+	x.claim.opened.add(s)
+}
+
+func (x *relay) endStream() {
+	x.events.leave()
+	x.claim.opened.remove(x.ending)
+	x.claim.endStream()
+	if x.conn != nil {
+		x.conn.server.endStream(x.ending)
+	}
 }
 
 // classify names the cause of an error. A fault of the client's body goes first:
@@ -166,6 +180,8 @@ func (x *relay) classify(err error) cause {
 		return c
 	}
 	switch {
+	case errors.Is(err, errStreamCut):
+		return causeStreamCut
 	case context.Cause(x.r.Context()) == errShutdown:
 		return causeShuttingDown
 	case errors.As(err, &slot):
@@ -228,6 +244,9 @@ func (x *relay) end() {
 		x.aborted(v)
 	}
 	x.settle()
+	if x.cancel != nil {
+		x.cancel(nil)
+	}
 	x.endConn(v != nil)
 	if x.settings.AccessLog != nil {
 		x.settings.AccessLog.write(x.accessEntry(v != nil))
@@ -244,6 +263,8 @@ func (x *relay) aborted(v any) {
 		x.f.logPanic(v, x.service, x.id)
 		x.cause = causeInternal
 	case x.cause != "":
+	case x.events.now() == streamCut:
+		x.cause, x.err = causeStreamCut, errStreamCut
 	case x.w.late:
 		x.cause, x.err = causeClientTooSlow, x.w.err
 	case x.w.err != nil:
@@ -260,16 +281,13 @@ func (x *relay) settle() {
 		return
 	}
 	in, out := x.bytes()
-	if x.stream {
-		x.claim.endStream()
-		if x.conn != nil {
-			x.conn.server.streams.Add(-1)
-		}
+	if x.ending != nil {
+		x.endStream()
 	} else {
 		x.claim.stats.open.end(x.claimed)
 	}
 	x.claim.stats.observe(outcome{
-		status: x.w.status, cause: x.cause, latency: time.Since(x.claimed), stream: x.stream, in: in, out: out,
+		status: x.w.status, cause: x.cause, latency: time.Since(x.claimed), stream: x.ending != nil, in: in, out: out,
 	})
 	if x.cause.ofSlot() {
 		x.f.faults.note(x.f.proxy.opts.Logger, x.claim.target, x.cause, x.err, x.id)

@@ -53,6 +53,10 @@ type ServerOptions struct {
 	// connections may go on once no other request is left. Streams may last for
 	// ever, so nothing is gained by waiting for them.
 	StreamGrace time.Duration
+	// StreamBound is how long each of them may take from when it is asked to end,
+	// which is some time within StreamGrace; see [Proxy.EndStreams]. With 0 they are
+	// not asked: what is left of them after StreamGrace is cut.
+	StreamBound time.Duration
 	// ShutdownTimeout bounds the whole of stopping. What is still open then is
 	// cut; 0 means at once.
 	ShutdownTimeout time.Duration
@@ -216,6 +220,7 @@ type serving struct {
 	cutting  atomic.Bool
 	handling atomic.Int64 // requests, streams included
 	streams  atomic.Int64
+	opened   streamSet // the same, for who wants them to end
 
 	mu      sync.Mutex
 	conns   map[*clientConn]struct{}
@@ -250,12 +255,18 @@ func (s *serving) endRequest() {
 	}
 }
 
-// beginStream says that a request turned out to be a stream.
-func (s *serving) beginStream() {
+// beginStream says that a request turned out to be a stream, and how it is ended.
+func (s *serving) beginStream(x stream) {
+	s.opened.add(x)
 	s.streams.Add(1)
 	if s.isStopping() {
 		s.announce()
 	}
+}
+
+func (s *serving) endStream(x stream) {
+	s.opened.remove(x)
+	s.streams.Add(-1)
 }
 
 // onlyStreams reports whether all that is left are streams.

@@ -25,6 +25,8 @@ type slotStats struct {
 	in, out atomic.Int64
 	streams atomic.Int64 // opened
 	refused atomic.Int64 // requests that waited because of it
+	ended   atomic.Int64 // of those, because they were asked to
+	cut     atomic.Int64 // of those, because they did not end when asked
 	latency histogram
 	open    ages // of those that are no streams
 
@@ -88,8 +90,9 @@ type SlotStats struct {
 	Unreached int64
 	// BytesIn and BytesOut are body bytes from and to clients.
 	BytesIn, BytesOut int64
-	// StreamsOpened counts upgrades and event streams.
-	StreamsOpened int64
+	// StreamsOpened counts upgrades and event streams; StreamsEnded and StreamsCut
+	// those of them that were ended since their slot was left or stopped.
+	StreamsOpened, StreamsEnded, StreamsCut int64
 	// Latency holds how long the requests took that were not streams, Open for how
 	// long those have been open at least that are so now, in whole seconds.
 	Latency, Open Histogram
@@ -98,7 +101,8 @@ type SlotStats struct {
 func (s *slotStats) snapshot() SlotStats {
 	out := SlotStats{
 		Faults: s.faults.Load(), BytesIn: s.in.Load(), BytesOut: s.out.Load(),
-		StreamsOpened: s.streams.Load(), Latency: s.latency.snapshot(), Open: s.open.snapshot(time.Now()), Causes: map[string]int64{},
+		StreamsOpened: s.streams.Load(), StreamsEnded: s.ended.Load(), StreamsCut: s.cut.Load(),
+		Latency: s.latency.snapshot(), Open: s.open.snapshot(time.Now()), Causes: map[string]int64{},
 	}
 	out.Errors = s.fails.Load() + out.Faults
 	for i := range s.classes {

@@ -26,6 +26,7 @@ type target struct {
 	// questions, which is what leaves P2 no gap.
 	claims  atomic.Int64
 	streams atomic.Int64 // those claims that are streams: upgrades, event streams
+	opened  streamSet    // the same, for who wants them to end
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced whenever a retired target's counts fall

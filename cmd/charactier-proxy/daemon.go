@@ -52,6 +52,7 @@ type daemon struct {
 	watches   *watches
 	units     *units
 	roles     *roles
+	streams   *streams
 	doors     *doors
 	sampler   *sampler
 	bakes     *bakes
@@ -126,6 +127,7 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 	d.events = switcher.NewBroker()
 	d.watches = &watches{onChange: d.healthChanged, byPlace: map[place]*watch{}}
 	d.units = &units{connect: o.connectUnits, log: d.log, onChange: d.unitChanged}
+	d.streams = d.newStreams()
 	d.roles = &roles{new: d.newKeeper, byService: map[string]roleKeeper{}}
 	if err := d.openState(o); err != nil {
 		return nil, err
@@ -150,7 +152,7 @@ func (d *daemon) openState(o daemonOptions) error {
 	if o.wrapStore != nil {
 		store = o.wrapStore(store)
 	}
-	var moves switcher.Traffic = traffic{d.proxy}
+	var moves switcher.Traffic = traffic{d.proxy, d.streams}
 	if d.predecessor != nil {
 		moves = led{moves, d.predecessor}
 	}
@@ -221,7 +223,7 @@ func (d *daemon) run(ctx context.Context) error {
 	defer endRest()
 	group, rest := errgroup.WithContext(rest)
 	d.tasks = newTasks(rest, group)
-	d.watches.tasks, d.units.tasks, d.roles.tasks = d.tasks, d.tasks, d.tasks
+	d.watches.tasks, d.units.tasks, d.roles.tasks, d.streams.tasks = d.tasks, d.tasks, d.tasks, d.tasks
 	// What a successor does instead.
 	work, endWork := context.WithCancel(rest)
 	defer endWork()

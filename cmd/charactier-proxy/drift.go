@@ -258,6 +258,9 @@ func (d *daemon) unitChanged(p place, unit string, before, now unitState) {
 		// asked at once, each time.
 		d.watches.unitLeft(p, fmt.Errorf("%s is %s", unit, now))
 	}
+	if before.Active != "deactivating" && now.Active == "deactivating" {
+		d.streams.stopping(p)
+	}
 	if now.Invocation != before.Invocation && before.Invocation != "" && now.up() {
 		d.roles.restarted(p)
 		d.proxy.Went(p.service, string(p.slot))

@@ -208,6 +208,7 @@ func (d *daemon) startDoor(o *door) {
 		KeepBacklog:       o.inherited,
 		IdleGrace:         idleGrace,
 		StreamGrace:       streamGrace,
+		StreamBound:       streamBound,
 		ShutdownTimeout:   bounds.ShutdownTimeout,
 	})
 	o.server.Store(server)
@@ -228,6 +229,10 @@ const idleGrace = time.Second
 // streamGrace is how long streams may go on when their listener closes and no
 // other request is left: a restart must not keep everybody else waiting.
 const streamGrace = time.Second
+
+// streamBound is how long each of them may take from then on to a place where it
+// can end without a loss.
+const streamBound = 3 * time.Second
 
 // closeUnwanted closes the doors that lead nowhere any more and waits until
 // the requests that came in by them have ended.

@@ -89,25 +89,36 @@ func (d *daemon) slotStatus(p place, cfg *config.Service, active bool, stats pro
 	place := cfg.Slots[string(p.slot)]
 	recent := d.sampler.since(p.service, string(p.slot), stats)
 	return control.SlotStatus{
-		Name:     p.slot,
-		Address:  place.Address,
-		Unit:     place.Unit,
-		Active:   active,
-		Release:  d.releaseOf(p.service, p.slot),
-		Health:   healthStatus(d.watches.status(p)),
-		InFlight: stats.InFlight - stats.Streams + before.OpenRequests,
-		Streams:  stats.Streams + before.OpenStreams,
-		Draining: stats.Draining > 0 || before.Moved > 0 || !active && before.OpenRequests+before.OpenStreams > 0,
-		Requests: uint64(stats.Total()),
-		Errors:   uint64(stats.Errors),
-		ByClass:  byClass(stats.Requests),
-		ByCause:  byCause(stats.Causes),
-		Rate:     recent.rate,
-		P50:      recent.p50,
-		P99:      recent.p99,
-		Runs:     d.unitStatus(p),
-		Role:     d.roles.status(p),
+		Name:         p.slot,
+		Address:      place.Address,
+		Unit:         place.Unit,
+		Active:       active,
+		Release:      d.releaseOf(p.service, p.slot),
+		Health:       healthStatus(d.watches.status(p)),
+		InFlight:     stats.InFlight - stats.Streams + before.OpenRequests,
+		Streams:      stats.Streams + before.OpenStreams,
+		StreamsUntil: d.streamsUntil(p, active, stats.Streams),
+		StreamsEnded: uint64(stats.StreamsEnded),
+		StreamsCut:   uint64(stats.StreamsCut),
+		Draining:     stats.Draining > 0 || before.Moved > 0 || !active && before.OpenRequests+before.OpenStreams > 0,
+		Requests:     uint64(stats.Total()),
+		Errors:       uint64(stats.Errors),
+		ByClass:      byClass(stats.Requests),
+		ByCause:      byCause(stats.Causes),
+		Rate:         recent.rate,
+		P50:          recent.p50,
+		P99:          recent.p99,
+		Runs:         d.unitStatus(p),
+		Role:         d.roles.status(p),
 	}
+}
+
+// streamsUntil is when the streams of a slot that was left are ended.
+func (d *daemon) streamsUntil(p place, active bool, open int64) time.Time {
+	if active || open == 0 {
+		return time.Time{}
+	}
+	return d.streams.until(p)
 }
 
 func healthStatus(s health.Status) control.HealthStatus {

@@ -274,6 +274,11 @@ func (f *fakeOps) Upgrade(ctx context.Context, r control.UpgradeRequest, by swit
 	return f.perform(ctx, switcher.KindUpgrade, f.play.Upgrade, r, by)
 }
 
+func (f *fakeOps) EndStreams(_ context.Context, r control.EndStreamsRequest, _ switcher.Actor) (control.EndStreamsResult, error) {
+	f.note("end-streams", r)
+	return control.EndStreamsResult{}, nil
+}
+
 func (f *fakeOps) Reload(context.Context, switcher.Actor) (control.ConfigStatus, error) {
 	f.note("reload", nil)
 	return f.play.Reload.ConfigStatus, f.play.Reload.err()

@@ -28,6 +28,7 @@ func (s *Server) answers() map[Route]answer {
 		RouteReleaseHold: s.hold(s.ops.ReleaseHold),
 		RouteAbort:       s.abort,
 		RouteStopping:    s.stopping,
+		RouteEndStreams:  s.endStreams,
 		RouteReload:      func(c *call) (any, error) { return s.ops.Reload(c.r.Context(), c.by) },
 		RouteUpgrade:     s.upgrade,
 		RouteReserve:     s.reserve,
@@ -130,6 +131,17 @@ func (s *Server) stopping(c *call) (any, error) {
 		return nil, err
 	}
 	return s.ops.Stopping(c.r.Context(), r, c.by)
+}
+
+func (s *Server) endStreams(c *call) (any, error) {
+	r, err := body[EndStreamsRequest](c, s.patience.body)
+	if err == nil {
+		_, err = switcher.ParseSlot(string(r.Slot))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.ops.EndStreams(c.r.Context(), r, c.by)
 }
 
 // events sends each event as one line, at once.

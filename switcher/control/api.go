@@ -38,6 +38,7 @@ var (
 	RouteReleaseHold = Route{"POST", "/v1/release-hold", Admin} // HoldRequest -> switcher.Record
 	RouteAbort       = Route{"POST", "/v1/abort", Admin}        // AbortRequest -> AbortResult
 	RouteStopping    = Route{"POST", "/v1/stopping", Admin}     // StoppingRequest -> StoppingResult
+	RouteEndStreams  = Route{"POST", "/v1/end-streams", Admin}  // EndStreamsRequest -> EndStreamsResult, once none is left
 	RouteReload      = Route{"POST", "/v1/reload", Admin}       // nothing -> ConfigStatus
 	RouteUpgrade     = Route{"POST", "/v1/upgrade", Admin}      // UpgradeRequest -> switcher.Record
 	RouteReserve     = Route{"POST", "/v1/reserve", Admin}      // ReserveRequest -> JSON lines until the client leaves or the reservation ends: a Reservation, then ReservationAsks; an empty line is a heartbeat
@@ -54,7 +55,7 @@ func (r Route) brief() bool {
 func Routes() []Route {
 	return []Route{
 		RouteVersion, RouteStatus, RouteHistory, RouteEvents,
-		RouteSwitch, RouteRollback, RouteHold, RouteReleaseHold, RouteAbort, RouteStopping, RouteReload, RouteUpgrade,
+		RouteSwitch, RouteRollback, RouteHold, RouteReleaseHold, RouteAbort, RouteStopping, RouteEndStreams, RouteReload, RouteUpgrade,
 		RouteReserve, RouteReserveStep, RouteReserveEnd,
 	}
 }
@@ -127,6 +128,20 @@ type StoppingResult struct {
 	Active bool `json:"active"`
 	// Left are the requests that the slot has yet to answer; streams do not count.
 	Left int64 `json:"left"`
+}
+
+// EndStreamsRequest is the body of RouteEndStreams. The slot must not be the
+// active one, whose streams would come back to it.
+type EndStreamsRequest struct {
+	Service string        `json:"service"`
+	Slot    switcher.Slot `json:"slot"`
+}
+
+// EndStreamsResult says what became of a slot's event streams and WebSockets.
+type EndStreamsResult struct {
+	Ended int64 `json:"ended"` // where that costs nothing
+	Cut   int64 `json:"cut"`   // since they came to no such place in time
+	Left  int64 `json:"left"`  // still open, since who asked has left
 }
 
 // ReserveRequest is the body of RouteReserve: others are kept out for as long as
@@ -261,17 +276,23 @@ type SlotStatus struct {
 	Unit    string        `json:"unit,omitempty"`
 	Active  bool          `json:"active"`
 	// Release is what the slot's link leads to; empty where that is not known.
-	Release  string            `json:"release,omitempty"`
-	Runs     *UnitStatus       `json:"runs,omitempty"` // nil where systemd is not there
-	Role     *RoleStatus       `json:"role,omitempty"` // nil where the slot is not told
-	Health   HealthStatus      `json:"health"`
-	InFlight int64             `json:"in_flight"`          // requests, streams not counted
-	Streams  int64             `json:"streams"`            // event streams and upgrades
-	Draining bool              `json:"draining"`           // standby with requests or streams left
-	Requests uint64            `json:"requests"`           // since the daemon started
-	Errors   uint64            `json:"errors"`             // answers 5xx and those we had to give for the slot
-	ByClass  map[string]uint64 `json:"by_class,omitempty"` // "2xx": n
-	ByCause  map[string]uint64 `json:"by_cause,omitempty"` // our own errors by cause
+	Release  string       `json:"release,omitempty"`
+	Runs     *UnitStatus  `json:"runs,omitempty"` // nil where systemd is not there
+	Role     *RoleStatus  `json:"role,omitempty"` // nil where the slot is not told
+	Health   HealthStatus `json:"health"`
+	InFlight int64        `json:"in_flight"` // requests, streams not counted
+	Streams  int64        `json:"streams"`   // event streams and upgrades
+	// StreamsUntil is when the streams of a slot that was left are ended; zero where
+	// it has none. StreamsEnded and StreamsCut are those that were, since the daemon
+	// started.
+	StreamsUntil time.Time         `json:"streams_until,omitzero"`
+	StreamsEnded uint64            `json:"streams_ended,omitempty"`
+	StreamsCut   uint64            `json:"streams_cut,omitempty"`
+	Draining     bool              `json:"draining"`           // standby with requests or streams left
+	Requests     uint64            `json:"requests"`           // since the daemon started
+	Errors       uint64            `json:"errors"`             // answers 5xx and those we had to give for the slot
+	ByClass      map[string]uint64 `json:"by_class,omitempty"` // "2xx": n
+	ByCause      map[string]uint64 `json:"by_cause,omitempty"` // our own errors by cause
 	// Over the last ten seconds; latency is to the answer's last byte, streams
 	// excluded.
 	Rate float64       `json:"rate"` // requests a second

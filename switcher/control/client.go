@@ -97,6 +97,12 @@ func (c *Client) Stopping(ctx context.Context, r StoppingRequest) (StoppingResul
 	return fetch[StoppingResult](ctx, c, RouteStopping, nil, r)
 }
 
+// EndStreams ends the event streams and WebSockets of a standby slot, and returns
+// when it has none any more.
+func (c *Client) EndStreams(ctx context.Context, r EndStreamsRequest) (EndStreamsResult, error) {
+	return fetch[EndStreamsResult](ctx, c, RouteEndStreams, nil, r)
+}
+
 // Reload makes the daemon read its configuration again.
 func (c *Client) Reload(ctx context.Context) (ConfigStatus, error) {
 	return fetch[ConfigStatus](ctx, c, RouteReload, nil, nil)

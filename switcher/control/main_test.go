@@ -126,6 +126,7 @@ type fake struct {
 	releaseHold func(context.Context, control.HoldRequest, switcher.Actor) (switcher.Record, error)
 	abort       func(context.Context, control.AbortRequest, switcher.Actor) (control.AbortResult, error)
 	stopping    func(context.Context, control.StoppingRequest, switcher.Actor) (control.StoppingResult, error)
+	endStreams  func(context.Context, control.EndStreamsRequest, switcher.Actor) (control.EndStreamsResult, error)
 	reload      func(context.Context, switcher.Actor) (control.ConfigStatus, error)
 	reserve     func(context.Context, control.ReserveRequest, switcher.Actor, func(any) error) error
 	reserveStep func(context.Context, control.ReserveStep) error
@@ -152,6 +153,13 @@ func (f fake) Events(ctx context.Context, after uint64, emit func(switcher.Event
 		return ctx.Err()
 	}
 	return f.events(ctx, after, emit)
+}
+
+func (f fake) EndStreams(ctx context.Context, r control.EndStreamsRequest, by switcher.Actor) (control.EndStreamsResult, error) {
+	if f.endStreams == nil {
+		return control.EndStreamsResult{}, nil
+	}
+	return f.endStreams(ctx, r, by)
 }
 
 func (f fake) Switch(ctx context.Context, r control.SwitchRequest, by switcher.Actor) (switcher.Record, error) {

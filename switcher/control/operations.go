@@ -25,6 +25,8 @@ type Operations interface {
 	// Stopping has the requests of the unit's slot wait, if it is active, and waits
 	// for the answers to those that it has got already.
 	Stopping(ctx context.Context, r StoppingRequest, by switcher.Actor) (StoppingResult, error)
+	// EndStreams returns when the slot has no stream any more.
+	EndStreams(ctx context.Context, r EndStreamsRequest, by switcher.Actor) (EndStreamsResult, error)
 	Reload(ctx context.Context, by switcher.Actor) (ConfigStatus, error)
 	// Upgrade has the installed program take over. When it returns nil, that is in
 	// charge and listens on the socket too.

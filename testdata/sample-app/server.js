@@ -50,10 +50,18 @@ if (KEEP_ALIVE_TIMEOUT_MS) server.keepAliveTimeout = Number(KEEP_ALIVE_TIMEOUT_M
 let connections = 0;
 server.on('connection', (socket) => { socket.serial = ++connections; });
 
-// WS /ws echoes every message, text or binary, fragments joined.
+// WS /ws echoes every message, text or binary, fragments joined. With
+// ?interval=MS it sends numbered messages too, from ?after=N on: a client that
+// comes back goes on with the next number, whichever slot answers.
 const sockets = new WebSocketServer({ server, path: '/ws' });
 sockets.on('headers', (headers) => headers.push(`X-Slot: ${SLOT}`));
-sockets.on('connection', (socket) => {
+sockets.on('connection', (socket, req) => {
+  const asked = new URL(req.url, 'http://slot').searchParams;
+  if (asked.has('interval')) {
+    let id = Number(asked.get('after') ?? 0);
+    const timer = setInterval(() => socket.send(JSON.stringify({ id: ++id, slot: SLOT, revision: REVISION })), Number(asked.get('interval')));
+    socket.on('close', () => clearInterval(timer));
+  }
   socket.on('message', (data, isBinary) => socket.send(data, { binary: isBinary }));
   socket.on('error', (err) => console.error(err.message));
 });

@@ -32,6 +32,7 @@ type Service struct {
 	Health                 Health
 	Timeouts               Timeouts
 	DrainTimeout           time.Duration
+	Streams                Streams
 	Hold                   Hold
 	Failover               Failover
 	MaxBody                Bytes
@@ -65,6 +66,13 @@ type Health struct {
 // Timeouts bound the waits on the way to a slot and back.
 type Timeouts struct {
 	Connect, ResponseHeader, SlotIdle, Progress, StreamIdle, HalfClose time.Duration
+}
+
+// Streams says how event streams and upgraded connections are ended on a slot
+// that was left.
+type Streams struct {
+	Grace, Spread, Bound time.Duration
+	CloseCode            int
 }
 
 // Hold bounds the requests that wait while a service is held.
