@@ -1,0 +1,112 @@
+package chaos
+
+// symptom is what a client saw instead of a good answer. Answers with an error
+// of the proxy's own are "error " and its cause.
+type symptom string
+
+const (
+	good       symptom = ""
+	refused    symptom = "refused"      // no connection
+	noAnswer   symptom = "no answer"    // the connection ended without a byte
+	cut        symptom = "cut"          // it ended within the answer
+	late       symptom = "late"         // nothing came for too long
+	ended      symptom = "stream ended" // a stream, between two events or messages
+	torn       symptom = "stream torn"  // a stream, within one
+	byNginx    symptom = "nginx"        // an error of nginx's own
+	left       symptom = "left"         // it was the client that left
+	behind     symptom = "behind close" // pipelined behind an answer that announced the end
+	wrong      symptom = "wrong"        // the answer is not the one to this request
+	otherError symptom = "error"        // a status that nobody should have given
+)
+
+// faultKind names what was done.
+type faultKind string
+
+const (
+	daemonKilled  faultKind = "daemon killed"
+	daemonStopped faultKind = "daemon restarted"
+	slotKilled    faultKind = "slot killed"
+	slotStopped   faultKind = "slot restarted"
+	slotHung      faultKind = "slot hung"
+	slotSick      faultKind = "slot sick"
+	linkRefused   faultKind = "link refuses"
+	linkReset     faultKind = "link resets"
+	linkCut       faultKind = "link cuts"
+	linkDead      faultKind = "link half-open"
+	linkDelayed   faultKind = "link delays"
+	linkSlow      faultKind = "link slow"
+	diskFull      faultKind = "disk full"
+	diskReadOnly  faultKind = "disk read-only"
+	held          faultKind = "hold"
+	switched      faultKind = "switch"
+	rolledBack    faultKind = "rollback"
+	aborted       faultKind = "abort"
+	reloaded      faultKind = "config reloaded"
+	reloadedBad   faultKind = "bad config"
+)
+
+// rule says which faults may make a client see something.
+type rule struct {
+	symptom symptom
+	faults  []faultKind
+	// streams narrows the rule to event streams and WebSockets.
+	streams bool
+}
+
+// broken are the faults that end a connection between proxy and slot.
+var broken = []faultKind{slotKilled, slotStopped, slotHung, linkReset, linkCut, linkDead}
+
+// rules is the one table of what is allowed. What is not in it is a violation.
+// A fault of a slot or of the way to it counts only for requests that were, or
+// can have been, at that slot.
+var rules = []rule{
+	{symptom: noAnswer, faults: []faultKind{daemonKilled}},
+	{symptom: cut, faults: []faultKind{daemonKilled}},
+	{symptom: byNginx, faults: []faultKind{daemonKilled}},
+
+	// A connection that is refused is not waited for: the slot is not there.
+	{symptom: "error slot-connect-refused", faults: []faultKind{slotKilled, slotStopped, linkRefused}},
+	{symptom: "error slot-connect-failed", faults: []faultKind{slotKilled, slotStopped, linkReset, linkDead}},
+	{symptom: "error slot-connect-timeout", faults: []faultKind{slotHung, linkDead}},
+	{symptom: "error slot-closed-early", faults: broken},
+	{symptom: "error slot-reset", faults: broken},
+	// What waits in the queue of a listener that closes is reset.
+	{symptom: "error slot-reset", faults: []faultKind{linkRefused}},
+	{symptom: "error slot-closed-early", faults: []faultKind{linkRefused}},
+	{symptom: "error slot-answer-timeout", faults: []faultKind{slotHung, linkDead}},
+	{symptom: cut, faults: broken},
+
+	// A hold is bounded, and an event stream that meets it is dropped, so that
+	// the browser comes back.
+	{symptom: "error held-too-long", faults: []faultKind{held}},
+	{symptom: "error hold-full", faults: []faultKind{held}},
+	{symptom: noAnswer, faults: []faultKind{held}, streams: true},
+	{symptom: byNginx, faults: []faultKind{held}, streams: true},
+
+	// An EventSource gets no error: its connection is dropped instead.
+	{symptom: noAnswer, faults: append([]faultKind{linkRefused}, broken...), streams: true},
+	{symptom: byNginx, faults: append([]faultKind{linkRefused}, broken...), streams: true},
+
+	{symptom: ended, faults: append([]faultKind{daemonKilled, daemonStopped}, broken...), streams: true},
+	{symptom: torn, faults: append([]faultKind{daemonKilled}, broken...), streams: true},
+}
+
+// again are the faults after which a safe request may arrive at a slot a second
+// time: it was sent, and its connection ended without a byte of an answer.
+var again = append([]faultKind{daemonKilled}, broken...)
+
+// unhealthy are the faults for which a switch to the slot may be refused, and
+// spoilt those for which an operation may fail.
+var (
+	unhealthy = []faultKind{slotKilled, slotStopped, slotHung, slotSick, linkRefused, linkReset, linkCut, linkDead, linkSlow}
+	spoilt    = []faultKind{diskFull, diskReadOnly}
+)
+
+// ofSlot reports whether a fault touches one slot, and not all there is.
+func (k faultKind) ofSlot() bool {
+	switch k {
+	case slotKilled, slotStopped, slotHung, slotSick, linkRefused, linkReset, linkCut, linkDead, linkDelayed, linkSlow:
+		return true
+	}
+	return false
+}

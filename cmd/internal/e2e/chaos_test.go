@@ -1,0 +1,67 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"charactier-proxy/cmd/internal/chaos"
+)
+
+// TestChaos breaks everything at random under load of all kinds, and judges
+// each request by what was allowed to happen to it. make chaos runs it for
+// longer and with another seed.
+func TestChaos(t *testing.T) {
+	seconds := size(t, "CHAOS_SECONDS", 35, 600)
+	seed := size(t, "CHAOS_SEED", 1, 1)
+	program(t, "node", "nodejs")
+	if err := npmCI(); err != nil {
+		t.Fatal(err)
+	}
+	if err := dependOnSources(); err != nil {
+		t.Fatal(err)
+	}
+	app, err := filepath.Abs(sampleApp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := shortDir(t)
+	report, err := chaos.Run(t.Context(), chaos.Options{
+		Seed: uint64(seed), Time: time.Duration(seconds) * time.Second, Dir: dir,
+		Daemon: built.daemon, Nginx: program(t, "nginx", "nginx-light"), App: app, NginxFiles: nginxTemplates,
+	})
+	keepLog(t, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("\n%s", report)
+	if len(report.Violations) > 0 {
+		t.Errorf("%d violations with seed %d", len(report.Violations), seed)
+	}
+}
+
+// keepLog copies what a run wrote to where CHAOS_OUT says.
+func keepLog(t *testing.T, dir string) {
+	t.Helper()
+	out := os.Getenv("CHAOS_OUT")
+	if out == "" {
+		return
+	}
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	logs, err := filepath.Glob(filepath.Join(dir, "*.*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, log := range logs {
+		text, err := os.ReadFile(log)
+		if err != nil {
+			continue // a socket
+		}
+		if err := os.WriteFile(filepath.Join(out, filepath.Base(log)), text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
