@@ -154,14 +154,11 @@ func (w *world) run(ctx context.Context) {
 	dealing, enough := context.WithTimeout(ctx, w.opts.Time)
 	defer enough()
 	o := &operator{world: w}
-	var tracks sync.WaitGroup
-	for n, t := range []struct {
-		name  string
-		cards []card
-	}{{"operator", operations}, {"slots", slotFaults}, {"links", linkFaults}} {
-		tracks.Go(func() { o.track(dealing, t.name, t.cards, rand.New(rand.NewPCG(w.opts.Seed, uint64(n)))) })
+	var all sync.WaitGroup
+	for n, t := range tracks {
+		all.Go(func() { o.track(dealing, t, rand.New(rand.NewPCG(w.opts.Seed, uint64(n)))) })
 	}
-	tracks.Wait()
+	all.Wait()
 	w.notes.did("everything is whole again")
 	pause(ctx, time.Second) // in which nothing may fail
 	leave()

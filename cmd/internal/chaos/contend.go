@@ -107,12 +107,15 @@ func (o *operator) race(ctx context.Context, service string) {
 // kill ends the daemon, with a switch under way if that is wanted, and sees what
 // it left.
 func (o *operator) kill(ctx context.Context, lasts time.Duration, during []string) {
-	moved := make(chan error, 1)
+	from := now()
+	moved := make(chan switcher.Record, 1)
+	var outcome error // to be read after moved
 	if len(during) > 0 {
 		o.model.attempt(during)
 		go func() {
-			_, err := o.daemon.api.Switch(context.WithoutCancel(ctx), control.SwitchRequest{Services: during, Drain: -1, Force: true})
-			moved <- err
+			r, err := o.daemon.api.Switch(context.WithoutCancel(ctx), control.SwitchRequest{Services: during, Drain: -1, Force: true})
+			outcome = err
+			moved <- r
 		}()
 		pause(ctx, lasts/100)
 	}
@@ -120,7 +123,8 @@ func (o *operator) kill(ctx context.Context, lasts time.Duration, during []strin
 	o.daemon.kill()
 	gone := now()
 	if len(during) > 0 {
-		o.killedDuring(during, <-moved)
+		r := <-moved
+		o.killedDuring(during, r, outcome, from)
 	}
 	o.notes.did("kill -9 of the daemon")
 	o.left(daemonKilled)
@@ -134,11 +138,12 @@ func (o *operator) kill(ctx context.Context, lasts time.Duration, during []strin
 }
 
 // killedDuring settles a switch that was answered after all.
-func (o *operator) killedDuring(during []string, err error) {
+func (o *operator) killedDuring(during []string, r switcher.Record, err error, from moment) {
 	o.notes.did("the switch of %v during which the daemon is killed: %v", during, short(err))
 	if err != nil {
 		return // it may have been done
 	}
+	o.remember(r, from)
 	for _, s := range during {
 		o.model.arrive(s)
 	}

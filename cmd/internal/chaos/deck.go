@@ -116,10 +116,21 @@ func (w *world) atSlot(at place, breakIt func(*slot) error) {
 	w.fail(breakIt(s))
 }
 
+// track is one who acts.
+type track struct {
+	name  string
+	cards []card
+	// rest is how much longer than the operator it waits between two actions, so
+	// that most of the time most things are whole.
+	rest time.Duration
+}
+
+var tracks = []track{{"operator", operations, 1}, {"slots", slotFaults, 6}, {"links", linkFaults, 3}}
+
 // track plays one deck after the other, each shuffled anew.
-func (o *operator) track(ctx context.Context, name string, cards []card, random *rand.Rand) {
+func (o *operator) track(ctx context.Context, t track, random *rand.Rand) {
 	var deck []card
-	for _, c := range cards {
+	for _, c := range t.cards {
 		for range c.n {
 			deck = append(deck, c)
 		}
@@ -128,11 +139,11 @@ func (o *operator) track(ctx context.Context, name string, cards []card, random 
 		random.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
 		for _, c := range deck {
 			h := o.draw(random)
-			pause(ctx, h.pause)
+			pause(ctx, t.rest*h.pause)
 			if ctx.Err() != nil {
 				return
 			}
-			o.notes.did("%s: %s (%v, at %s, lasts %s, %t, %t)", name, c.name, h.services, h.at, h.lasts, h.coin, h.other)
+			o.notes.did("%s: %s (%v, at %s, lasts %s, %t, %t)", t.name, c.name, h.services, h.at, h.lasts, h.coin, h.other)
 			c.play(ctx, o, h)
 		}
 	}
@@ -140,8 +151,8 @@ func (o *operator) track(ctx context.Context, name string, cards []card, random 
 
 func (w *world) draw(random *rand.Rand) hand {
 	h := hand{
-		pause: 50*time.Millisecond + time.Duration(random.Int64N(int64(400*time.Millisecond))),
-		lasts: 200*time.Millisecond + time.Duration(random.Int64N(int64(2*time.Second))),
+		pause: 20*time.Millisecond + time.Duration(random.Int64N(int64(300*time.Millisecond))),
+		lasts: 200*time.Millisecond + time.Duration(random.Int64N(int64(2*time.Second))).Truncate(time.Millisecond),
 		coin:  random.IntN(2) == 0, other: random.IntN(2) == 0,
 		service: w.services[random.IntN(len(w.services))],
 	}

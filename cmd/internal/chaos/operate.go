@@ -30,7 +30,7 @@ func (o *operator) remember(r switcher.Record, from moment) {
 
 // healthTime is how long a switch waits for the target, so that a refusal means
 // more than a probe that came late on a busy machine.
-const healthTime = 10 * time.Second
+const healthTime = 5 * time.Second
 
 // move asks for a switch or a rollback and settles what came of it.
 func (o *operator) move(ctx context.Context, what string, services []string, force bool, ask func(context.Context) (switcher.Record, error)) {
