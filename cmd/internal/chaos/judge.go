@@ -92,13 +92,21 @@ func (c *court) judge(v *visit) {
 		c.reallyServed(v, seen)
 	case left:
 	case behind:
-		if len(seen) > 0 {
-			c.accuse(v, "P3", "it arrived at %s although its client was told that it would not be answered", seen[0].place)
-		}
+		c.neverArrived(v, seen)
 	case wrong:
 		c.accuse(v, "P4", "the answer is wrong")
+	case turnedAway:
+		c.neverArrived(v, seen)
+		c.excused(v, seen)
 	default:
 		c.excused(v, seen)
+	}
+}
+
+// neverArrived: its client was told that it may send it again.
+func (c *court) neverArrived(v *visit, seen []sighting) {
+	if len(seen) > 0 {
+		c.accuse(v, "P3", "it arrived at %s although its client was told that it was not processed", seen[0].place)
 	}
 }
 
@@ -114,7 +122,9 @@ func (c *court) oneTarget(v *visit, seen []sighting) {
 }
 
 func (c *court) sentAgainByNginx(v *visit) bool {
-	return v.Way == "nginx" && v.Method == "GET" && c.touched(v, nil, daemonKilled) != nil
+	return v.Way == "nginx" && v.Method == "GET" && slices.ContainsFunc(c.notes.faults, func(f *fault) bool {
+		return f.Kind == daemonKilled && f.overlaps(v)
+	})
 }
 
 // onceOnly is P3. A safe request may arrive again if its connection was broken.
@@ -171,7 +181,7 @@ func (c *court) touched(v *visit, seen []sighting, kinds ...faultKind) *fault {
 	for _, s := range seen {
 		at[string(s.Slot)] = true
 	}
-	if len(seen) == 0 {
+	if len(seen) == 0 || c.sentAgainByNginx(v) {
 		for slot := range c.model.during(v.Service, v.Begun, v.Ended) {
 			at[string(slot)] = true
 		}

@@ -14,6 +14,7 @@ const (
 	torn       symptom = "stream torn"  // a stream, within one
 	byNginx    symptom = "nginx"        // an error of nginx's own
 	left       symptom = "left"         // it was the client that left
+	turnedAway symptom = "turned away"  // HTTP/2: refused as not processed, to be sent again
 	behind     symptom = "behind close" // pipelined behind an answer that announced the end
 	wrong      symptom = "wrong"        // the answer is not the one to this request
 	otherError symptom = "error"        // a status that nobody should have given
@@ -63,6 +64,9 @@ var rules = []rule{
 	{symptom: noAnswer, faults: []faultKind{daemonKilled}},
 	{symptom: cut, faults: []faultKind{daemonKilled}},
 	{symptom: byNginx, faults: []faultKind{daemonKilled}},
+
+	// A request that crosses with the end of an HTTP/2 connection is behind it.
+	{symptom: turnedAway, faults: []faultKind{daemonStopped}},
 
 	// A connection that is refused is not waited for: the slot is not there.
 	{symptom: "error slot-connect-refused", faults: []faultKind{slotKilled, slotStopped, linkRefused}},

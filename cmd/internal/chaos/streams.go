@@ -55,7 +55,7 @@ func (v *visit) overHTTP2(client *http.Client, addr string) (answer, error) {
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := client.Do(req)
 	if err != nil {
-		return answer{}, troubled(lateOr(err, dialOr(err, noAnswer)), err)
+		return answer{}, troubled(lateOr(err, dialOr(err, goAwayOr(err, noAnswer))), err)
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
@@ -76,6 +76,16 @@ func (v *visit) overHTTP2(client *http.Client, addr string) (answer, error) {
 func dialOr(err error, s symptom) symptom {
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
 		return refused
+	}
+	return s
+}
+
+// goAwayOr tells a request that the server said it would not process from one
+// of which nobody knows. The client could send it again, and does so by itself
+// where it can.
+func goAwayOr(err error, s symptom) symptom {
+	if strings.Contains(err.Error(), "Server's graceful shutdown GOAWAY") {
+		return turnedAway
 	}
 	return s
 }
