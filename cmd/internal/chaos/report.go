@@ -29,6 +29,8 @@ type Report struct {
 }
 
 func (w *world) report(v verdict, seen map[string][]sighting) (*Report, error) {
+	// A broken promise says more than a failure.
+	slices.SortStableFunc(v.violations, func(a, b Violation) int { return strings.Compare(b.Promise, a.Promise) })
 	r := &Report{
 		Seed: w.opts.Seed, Took: now().since(w.notes.begun), Sent: v.sent, Violations: v.violations,
 		Log: filepath.Join(w.opts.Dir, "chaos.jsonl"), rows: v.rows, notes: w.notes, seen: seen,

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -13,8 +14,21 @@ import (
 // each request by what was allowed to happen to it. make chaos runs it for
 // longer and with another seed.
 func TestChaos(t *testing.T) {
-	seconds := size(t, "CHAOS_SECONDS", 35, 600)
-	seed := size(t, "CHAOS_SEED", 1, 1)
+	seconds := size(t, "CHAOS_SECONDS", 18, 600)
+	seeds := []int64{1, 2}
+	if one := size(t, "CHAOS_SEED", 0, 0); one != 0 {
+		seeds = []int64{one}
+	}
+	for _, seed := range seeds {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			wreak(t, uint64(seed), time.Duration(seconds)*time.Second)
+		})
+	}
+}
+
+// wreak runs one seed.
+func wreak(t *testing.T, seed uint64, lasts time.Duration) {
+	t.Helper()
 	program(t, "node", "nodejs")
 	if err := npmCI(); err != nil {
 		t.Fatal(err)
@@ -28,7 +42,7 @@ func TestChaos(t *testing.T) {
 	}
 	dir := shortDir(t)
 	report, err := chaos.Run(t.Context(), chaos.Options{
-		Seed: uint64(seed), Time: time.Duration(seconds) * time.Second, Dir: dir,
+		Seed: seed, Time: lasts, Dir: dir,
 		Daemon: built.daemon, Nginx: program(t, "nginx", "nginx-light"), App: app, NginxFiles: nginxTemplates,
 	})
 	keepLog(t, dir)
