@@ -37,7 +37,7 @@ func (o *operator) move(ctx context.Context, what string, services []string, for
 	from := now()
 	before := o.actives(services)
 	o.model.attempt(services)
-	r, err := ask(ctx)
+	r, err := ask(context.WithoutCancel(ctx))
 	o.notes.did("%s of %v: %s, %v", what, services, r.Outcome, short(err))
 	switch {
 	case err == nil:
