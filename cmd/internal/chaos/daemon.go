@@ -69,6 +69,7 @@ type daemon struct {
 	names     []string
 	api       *control.Client
 	versions  int // of the configuration
+	begun     moment // its life
 	*process
 }
 
@@ -113,6 +114,7 @@ func (d *daemon) start(ctx context.Context) (err error) {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, file)
 	}
 	cmd.Env = append(os.Environ(), "GORACE=halt_on_error=1")
+	d.begun = now()
 	if d.process, err = spawn("charactier-proxy", d.log(), cmd); err != nil {
 		return err
 	}

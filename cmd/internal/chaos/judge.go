@@ -3,6 +3,7 @@ package chaos
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Violation is something that happened and must not have.
@@ -94,7 +95,13 @@ func (c *court) judge(v *visit) {
 	case behind:
 		c.neverArrived(v, seen)
 	case wrong:
-		c.accuse(v, "P4", "the answer is wrong")
+		promise := "P4"
+		for _, named := range []string{"P1", "P5"} {
+			if strings.Contains(v.Detail, named+": ") {
+				promise = named
+			}
+		}
+		c.accuse(v, promise, "the answer is wrong")
 	case turnedAway:
 		c.neverArrived(v, seen)
 		c.excused(v, seen)

@@ -61,6 +61,8 @@ var trials = []trial{
 	{"a GET that nginx sends again", over("nginx", "GET", good), []sighting{at(blue, 110), at(green, 155)}, []fault{broke(daemonKilled, place{}, 112, 113)}, ""},
 	{"a GET that moves", over("direct", "GET", good), []sighting{at(blue, 110), at(green, 155)}, []fault{broke(daemonKilled, place{}, 112, 113)}, "P1"},
 	{"a wrong answer", failing(wrong), []sighting{at(blue, 110)}, []fault{broke(slotKilled, blue, 105, 125)}, "P4"},
+	{"a stranger that is believed", failing(wrong).with(func(v *visit) { v.Detail = "wrong: P5: a claim" }), []sighting{at(blue, 110)}, nil, "P5"},
+	{"a stream that changes its process", failing(wrong).with(func(v *visit) { v.Detail = "wrong: P1: the stream" }), []sighting{at(blue, 110)}, nil, "P1"},
 	{"a request behind a close that arrives", failing(behind), []sighting{at(blue, 110)}, nil, "P3"},
 	{"a failure for no reason", failing("error slot-reset"), []sighting{at(blue, 110)}, nil, "failed"},
 	{"a failure in a crash", failing("error slot-reset"), []sighting{at(blue, 110)}, []fault{broke(slotKilled, blue, 105, 125)}, ""},

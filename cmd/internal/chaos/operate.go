@@ -138,6 +138,11 @@ func (o *operator) inspectDisk() bool {
 		return false
 	}
 	sound := true
+	// With a whole disk no crash leaves anything that has to be repaired.
+	if st.Note != "" && !o.notes.overlaps("", o.daemon.begun, now(), spoilt...) {
+		o.notes.breach("S2", "what the daemon left is not simply its last state: %s", st.Note)
+		sound = false
+	}
 	for _, service := range o.services {
 		got := st.Services[service]
 		if !o.model.mayBe(service, got.Active) {
