@@ -68,7 +68,7 @@ type daemon struct {
 	listeners []*net.TCPListener // in the order of the services
 	names     []string
 	api       *control.Client
-	versions  int // of the configuration
+	versions  int    // of the configuration
 	begun     moment // its life
 	*process
 }
