@@ -61,15 +61,18 @@ func (m *model) settle(service string, active switcher.Slot, trace bool) {
 	at := now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	kept := m.spans[service][:0]
+	kept, open := m.spans[service][:0], false
 	for _, s := range m.spans[service] {
 		switch {
 		case s.Till != never || s.Slot == active:
-			kept = append(kept, s)
+			kept, open = append(kept, s), open || s.Till == never
 		case trace:
 			s.Till = at
 			kept = append(kept, s)
 		}
+	}
+	if !open { // which is a breach, and the rest of the run goes on from there
+		kept = append(kept, span{active, at, never})
 	}
 	m.spans[service] = kept
 }
