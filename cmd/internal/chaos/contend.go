@@ -104,9 +104,9 @@ func (o *operator) race(ctx context.Context, service string) {
 	o.inspect(ctx)
 }
 
-// kill ends the daemon, with a switch under way if that is wanted, and sees what
-// it left.
-func (o *operator) kill(ctx context.Context, lasts time.Duration, during []string) {
+// kill ends the daemon, some time after a switch of services was asked for if
+// there are any, and sees what it left.
+func (o *operator) kill(ctx context.Context, lasts time.Duration, during []string, after time.Duration) {
 	from := now()
 	moved := make(chan switcher.Record, 1)
 	var outcome error // to be read after moved
@@ -117,7 +117,7 @@ func (o *operator) kill(ctx context.Context, lasts time.Duration, during []strin
 			outcome = err
 			moved <- r
 		}()
-		pause(ctx, lasts/100)
+		pause(ctx, after)
 	}
 	f := o.notes.breaks(daemonKilled, place{})
 	o.daemon.kill()

@@ -23,6 +23,7 @@ type hand struct {
 	service  string
 	services []string // some of them, or all
 	at       place
+	active   bool // rather the active slot, whichever it is then
 	coin     bool
 	other    bool
 }
@@ -40,13 +41,14 @@ var operations = []card{
 		o.hold(ctx, h.services, func() { o.switchTo(ctx, h.services, false, h.coin) })
 	}},
 	{"kill in a hold", 1, func(ctx context.Context, o *operator, h hand) {
-		o.hold(ctx, h.services, func() { o.kill(ctx, h.lasts/10, nil) })
+		o.hold(ctx, h.services, func() { o.kill(ctx, h.lasts/10, nil, 0) })
 	}},
 	{"abort", 1, func(ctx context.Context, o *operator, h hand) { o.abort(ctx, h.service) }},
 	{"two at once", 1, func(ctx context.Context, o *operator, h hand) { o.race(ctx, h.service) }},
 	{"restart", 2, func(ctx context.Context, o *operator, _ hand) { o.restart(ctx) }},
-	{"kill", 2, func(ctx context.Context, o *operator, h hand) { o.kill(ctx, h.lasts/5, nil) }},
-	{"kill in a switch", 3, func(ctx context.Context, o *operator, h hand) { o.kill(ctx, h.lasts/2, h.services) }},
+	{"kill", 2, func(ctx context.Context, o *operator, h hand) { o.kill(ctx, h.lasts/5, nil, 0) }},
+	{"kill in a switch", 2, func(ctx context.Context, o *operator, h hand) { o.kill(ctx, h.lasts/5, h.services, h.lasts/100) }},
+	{"kill late in a switch", 1, func(ctx context.Context, o *operator, h hand) { o.kill(ctx, h.lasts/5, h.services, h.lasts/20) }},
 	{"lane", 2, func(ctx context.Context, o *operator, h hand) {
 		o.reconfigure(ctx, h.coin, "watch", func(s *settings) { s.FastLane = !s.FastLane })
 	}},
@@ -65,28 +67,28 @@ var operations = []card{
 // slotFaults are what happens to slots.
 var slotFaults = []card{
 	{string(slotKilled), 2, func(ctx context.Context, o *operator, h hand) {
-		o.atSlot(h.at, func(s *slot) error { return s.killed(ctx, o.notes, h.lasts/2) })
+		o.atSlot(h, func(s *slot) error { return s.killed(ctx, o.notes, h.lasts/2) })
 	}},
 	{string(slotStopped), 2, func(ctx context.Context, o *operator, h hand) {
-		o.atSlot(h.at, func(s *slot) error { return s.stopped(ctx, o.notes) })
+		o.atSlot(h, func(s *slot) error { return s.stopped(ctx, o.notes) })
 	}},
 	{string(slotHung), 1, func(ctx context.Context, o *operator, h hand) {
-		o.atSlot(h.at, func(s *slot) error { return s.hung(ctx, o.notes, h.lasts) })
+		o.atSlot(h, func(s *slot) error { return s.hung(ctx, o.notes, h.lasts) })
 	}},
 }
 
 // linkFaults are what happens between daemon and slots, and to the disk.
 var linkFaults = []card{
-	onLink(linkRefused, 0), onLink(linkReset, 0), onLink(linkCut, 0), onLink(linkDead, 0),
-	onLink(linkDelayed, 30*time.Millisecond), onLink(linkSlow, time.Millisecond),
+	onLink(linkRefused, 1, 0), onLink(linkReset, 1, 0), onLink(linkCut, 2, 0), onLink(linkDead, 2, 0),
+	onLink(linkDelayed, 1, 30*time.Millisecond), onLink(linkSlow, 1, time.Millisecond),
 	onDisk(diskFull, (*disk).fill, (*disk).empty),
 	onDisk(diskReadOnly, (*disk).freeze, (*disk).thaw),
 }
 
-func onLink(kind faultKind, pace time.Duration) card {
-	return card{string(kind), 1, func(ctx context.Context, o *operator, h hand) {
-		o.atSlot(h.at, func(s *slot) error {
-			f := o.notes.breaks(kind, h.at)
+func onLink(kind faultKind, n int, pace time.Duration) card {
+	return card{string(kind), n, func(ctx context.Context, o *operator, h hand) {
+		o.atSlot(h, func(s *slot) error {
+			f := o.notes.breaks(kind, s.place)
 			defer o.notes.mended(f)
 			return s.link.misbehave(ctx, kind, h.lasts/2, pace)
 		})
@@ -108,9 +110,12 @@ func onDisk(kind faultKind, spoil, mend func(*disk) error) card {
 	}}
 }
 
-// atSlot breaks a slot, unless somebody else does.
-func (w *world) atSlot(at place, breakIt func(*slot) error) {
-	s := w.slots[at]
+// atSlot breaks a slot, once nobody else does.
+func (w *world) atSlot(h hand, breakIt func(*slot) error) {
+	if slot, known := w.model.active(h.service); known && h.active {
+		h.at.Slot = slot
+	}
+	s := w.slots[h.at]
 	s.busy.Lock()
 	defer s.busy.Unlock()
 	w.fail(breakIt(s))
@@ -143,7 +148,7 @@ func (o *operator) track(ctx context.Context, t track, random *rand.Rand) {
 			if ctx.Err() != nil {
 				return
 			}
-			o.notes.did("%s: %s (%v, at %s, lasts %s, %t, %t)", t.name, c.name, h.services, h.at, h.lasts, h.coin, h.other)
+			o.notes.did("%s: %s (%v, at %s, or active %t, lasts %s, %t, %t)", t.name, c.name, h.services, h.at, h.active, h.lasts, h.coin, h.other)
 			c.play(ctx, o, h)
 		}
 	}
@@ -160,6 +165,7 @@ func (w *world) draw(random *rand.Rand) hand {
 	if random.IntN(3) == 0 {
 		h.services = w.services
 	}
+	h.active = random.IntN(3) > 0
 	h.at = place{h.service, switcher.Slot([]string{"blue", "green"}[random.IntN(2)])}
 	return h
 }

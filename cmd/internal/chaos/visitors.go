@@ -34,6 +34,7 @@ var kinds = []struct {
 }{
 	{"get", 4 * time.Millisecond, map[string]int{"direct": 2, "nginx": 1}, (*visitors).get},
 	{"post", 4 * time.Millisecond, map[string]int{"direct": 2, "nginx": 2}, (*visitors).post},
+	{"bare post", 10 * time.Millisecond, map[string]int{"direct": 2, "nginx": 1}, (*visitors).barePost},
 	{"upload", 50 * time.Millisecond, map[string]int{"direct": 1, "nginx": 1}, (*visitors).upload},
 	{"chunked upload", 50 * time.Millisecond, map[string]int{"direct": 1, "nginx": 1}, (*visitors).chunkedUpload},
 	{"big", 30 * time.Millisecond, map[string]int{"direct": 1, "nginx": 1}, (*visitors).big},
@@ -118,6 +119,17 @@ func (v *visitors) post(_ context.Context, t *talk) {
 	r := v.begin(t, "post", http.MethodPost)
 	a, err := t.exchange(r.Method, r.order())
 	v.notes.finish(r, a.Response, r.ordered(a, err))
+}
+
+// barePost has no body, so that nothing but its method says that it must not be
+// sent twice.
+func (v *visitors) barePost(_ context.Context, t *talk) {
+	r := v.begin(t, "bare post", http.MethodPost)
+	a, err := t.exchange(r.Method, r.head("/api/v1/echo", "Content-Length: 0"))
+	if err == nil {
+		_, err = r.judge(a, true)
+	}
+	v.notes.finish(r, a.Response, err)
 }
 
 // order is the whole request that counts as executed.
