@@ -1,7 +1,6 @@
 package chaos
 
 import (
-	"maps"
 	"slices"
 	"sync"
 
@@ -116,11 +115,4 @@ func (m *model) isHeld(service string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.held[service]
-}
-
-// history is a copy of the spans, for the report.
-func (m *model) history() map[string][]span {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return maps.Clone(m.spans)
 }
