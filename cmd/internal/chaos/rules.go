@@ -54,8 +54,13 @@ type rule struct {
 	streams bool
 }
 
-// broken are the faults that end a connection between proxy and slot.
-var broken = []faultKind{slotKilled, slotStopped, slotHung, linkReset, linkCut, linkDead}
+// severing are the faults that end a connection between proxy and slot with
+// something under way on it. Before a request was taken, a slot that ends or that
+// was away for longer than its keep-alive timeout may end it too.
+var (
+	severing = []faultKind{slotKilled, linkReset, linkCut, linkDead}
+	broken   = append([]faultKind{slotStopped, slotHung}, severing...)
+)
 
 // rules is the one table of what is allowed. What is not in it is a violation.
 // A fault of a slot or of the way to it counts only for requests that were, or
@@ -71,14 +76,12 @@ var rules = []rule{
 	// A connection that is refused is not waited for: the slot is not there.
 	{symptom: "error slot-connect-refused", faults: []faultKind{slotKilled, slotStopped, linkRefused}},
 	{symptom: "error slot-connect-failed", faults: []faultKind{slotKilled, slotStopped, linkReset, linkDead}},
-	{symptom: "error slot-connect-timeout", faults: []faultKind{slotHung, linkDead}},
 	{symptom: "error slot-closed-early", faults: broken},
 	{symptom: "error slot-reset", faults: broken},
 	// What waits in the queue of a listener that closes is reset.
 	{symptom: "error slot-reset", faults: []faultKind{linkRefused}},
 	{symptom: "error slot-closed-early", faults: []faultKind{linkRefused}},
-	{symptom: "error slot-answer-timeout", faults: []faultKind{slotHung, linkDead}},
-	{symptom: cut, faults: broken},
+	{symptom: cut, faults: severing},
 
 	// A hold is bounded, and an event stream that meets it is dropped, so that
 	// the browser comes back.
@@ -91,13 +94,13 @@ var rules = []rule{
 	{symptom: noAnswer, faults: append([]faultKind{linkRefused}, broken...), streams: true},
 	{symptom: byNginx, faults: append([]faultKind{linkRefused}, broken...), streams: true},
 
-	{symptom: ended, faults: append([]faultKind{daemonKilled, daemonStopped}, broken...), streams: true},
-	{symptom: torn, faults: append([]faultKind{daemonKilled}, broken...), streams: true},
+	{symptom: ended, faults: append([]faultKind{daemonKilled, daemonStopped}, severing...), streams: true},
+	{symptom: torn, faults: append([]faultKind{daemonKilled}, severing...), streams: true},
 }
 
 // again are the faults after which a safe request may arrive at a slot a second
 // time: it was sent, and its connection ended without a byte of an answer.
-var again = append([]faultKind{daemonKilled}, broken...)
+var again = append([]faultKind{daemonKilled}, severing...)
 
 // unhealthy are the faults for which a switch to the slot may be refused, and
 // spoilt those for which an operation may fail.
