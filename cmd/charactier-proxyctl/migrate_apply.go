@@ -196,7 +196,10 @@ func (m *migration) kind() string {
 
 // found tells of an earlier run that did not end.
 func (m *migration) found() *migrationRecord {
-	record := m.store.unfinished()
+	record, err := m.store.unfinished()
+	if err != nil {
+		m.notef("whether an earlier migration ended is not known: %v", err)
+	}
 	if record == nil {
 		return nil
 	}
@@ -288,7 +291,10 @@ func (m *migration) nothingToDo() error {
 
 // recover puts back what an earlier run left that nginx does not take.
 func (m *migration) recover() bool {
-	record := m.store.unfinished()
+	record, err := m.store.unfinished()
+	if err != nil {
+		m.warn("%v", err)
+	}
 	if record == nil {
 		return false
 	}

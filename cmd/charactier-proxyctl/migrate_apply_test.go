@@ -169,9 +169,9 @@ func TestATransactionThatIsKilledLeavesItsRecord(t *testing.T) {
 				t.Fatal("it was not killed")
 			}
 			w.hold(firstAfter, secondAfter)
-			record := w.store.unfinished()
-			if record == nil || !record.holds() {
-				t.Fatalf("the record is %+v", record)
+			record, err := w.store.unfinished()
+			if err != nil || record == nil || !record.holds() {
+				t.Fatalf("the record is %+v, %v", record, err)
 			}
 			if restored, err := record.restore(); !restored || err != nil {
 				t.Errorf("restoring: %v, %v", restored, err)
@@ -188,9 +188,9 @@ func TestARestoreThatIsKilledIsFinishedByTheNext(t *testing.T) {
 		t.Fatal("it was not killed")
 	}
 	w.write("first", firstBefore)
-	record := w.store.unfinished()
-	if record == nil || record.holds() {
-		t.Fatalf("the record is %+v", record)
+	record, err := w.store.unfinished()
+	if err != nil || record == nil || record.holds() {
+		t.Fatalf("the record is %+v, %v", record, err)
 	}
 	if restored, err := record.restore(); !restored || err != nil {
 		t.Errorf("restoring: %v, %v", restored, err)
@@ -293,6 +293,9 @@ func TestBackupsLieWhereOnlyTheirOwnerWrites(t *testing.T) {
 	other.dir, other.uid = w.store.dir, w.store.uid+1
 	if _, err := other.records(); err == nil {
 		t.Error("another user's records were read")
+	}
+	if record, err := other.unfinished(); err == nil {
+		t.Errorf("whether the last one ended was read from another user's records: %+v", record)
 	}
 }
 

@@ -125,13 +125,13 @@ func (s *migrateStore) records() ([]migrationRecord, error) {
 	return records, nil
 }
 
-// unfinished is the newest migration if it did not end.
-func (s *migrateStore) unfinished() *migrationRecord {
+// unfinished is the newest migration if it did not end, and nil if it did.
+func (s *migrateStore) unfinished() (*migrationRecord, error) {
 	records, err := s.records()
 	if err != nil || len(records) == 0 || records[0].Phase != phaseBegun {
-		return nil
+		return nil, err
 	}
-	return &records[0]
+	return &records[0], nil
 }
 
 // begin saves the backups and then the record of a migration that is about to
