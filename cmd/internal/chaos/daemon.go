@@ -26,6 +26,8 @@ type settings struct {
 	Extra    string // the address of a service that comes and goes; empty: it is gone
 	Broken   bool
 	StopTime time.Duration
+	// AccessLog is what the daemon has to say of each request.
+	AccessLog string
 }
 
 type serviceSettings struct{ Name, Listen, Blue, Green string }
@@ -56,6 +58,7 @@ trusted_peers: [127.0.0.1/32]
 admin: {listen: ""}
 control: {group: ""}
 log: {level: info, format: console}
+access_log: {enabled: true, path: "{{.AccessLog}}"}
 {{- if .Broken}}
 service: [this is not a configuration
 {{- end}}
@@ -96,6 +99,7 @@ func (d *daemon) addr(service int) string { return d.listeners[service].Addr().S
 
 func (d *daemon) stateDir() string   { return filepath.Join(d.opts.Dir, "state") }
 func (d *daemon) configFile() string { return filepath.Join(d.opts.Dir, "config.yaml") }
+func (d *daemon) accessLog() string  { return filepath.Join(d.opts.Dir, "access.log") }
 func (d *daemon) log() string        { return filepath.Join(d.opts.Dir, "charactier-proxy.log") }
 
 // start runs the next life and waits until it answers on its control socket.
@@ -144,7 +148,7 @@ func (d *daemon) configure(s settings, byLink bool) error {
 	if err != nil {
 		return err
 	}
-	s.StopTime = stopTime
+	s.StopTime, s.AccessLog = stopTime, d.accessLog()
 	if err := errors.Join(configTemplate.Execute(f, s), f.Close()); err != nil {
 		return err
 	}

@@ -118,7 +118,8 @@ func (c *court) neverArrived(v *visit, seen []sighting) {
 }
 
 // oneTarget is P1: whatever arrived, arrived at one slot. nginx may send a safe
-// request again when the daemon is killed, and that one is a new request to us.
+// request again when the daemon is killed, or drops an event stream instead of
+// answering it with an error, and that one is a new request to us.
 func (c *court) oneTarget(v *visit, seen []sighting) {
 	for _, s := range seen {
 		if s.place != seen[0].place && !c.sentAgainByNginx(v) {
@@ -130,7 +131,7 @@ func (c *court) oneTarget(v *visit, seen []sighting) {
 
 func (c *court) sentAgainByNginx(v *visit) bool {
 	return v.Way == "nginx" && v.Method == "GET" && slices.ContainsFunc(c.notes.faults, func(f *fault) bool {
-		return f.Kind == daemonKilled && f.overlaps(v)
+		return f.overlaps(v) && (f.Kind == daemonKilled || v.Kind == "events" && slices.Contains(dropping, f.Kind))
 	})
 }
 

@@ -23,9 +23,10 @@ type Report struct {
 	// that did not end well, every violation.
 	Log string
 
-	rows  map[faultKind]*row
-	notes *notes
-	seen  map[string][]sighting
+	rows   map[faultKind]*row
+	notes  *notes
+	seen   map[string][]sighting
+	access string // the daemon's access log
 }
 
 func (w *world) report(v verdict, seen map[string][]sighting) (*Report, error) {
@@ -33,7 +34,7 @@ func (w *world) report(v verdict, seen map[string][]sighting) (*Report, error) {
 	slices.SortStableFunc(v.violations, func(a, b Violation) int { return strings.Compare(b.Promise, a.Promise) })
 	r := &Report{
 		Seed: w.opts.Seed, Took: now().since(w.notes.begun), Sent: v.sent, Violations: v.violations,
-		Log: filepath.Join(w.opts.Dir, "chaos.jsonl"), rows: v.rows, notes: w.notes, seen: seen,
+		Log: filepath.Join(w.opts.Dir, "chaos.jsonl"), rows: v.rows, notes: w.notes, seen: seen, access: w.daemon.accessLog(),
 	}
 	return r, r.write()
 }
@@ -98,6 +99,20 @@ func (r *Report) symptoms() string {
 	return "clients saw: " + strings.Join(parts, ", ")
 }
 
+// logged are the lines of the access log about a violation's request.
+func (r *Report) logged(v Violation) (lines []string) {
+	text, err := os.ReadFile(r.access)
+	if err != nil || v.visit == nil {
+		return nil
+	}
+	for line := range strings.Lines(string(text)) {
+		if strings.Contains(line, `"`+v.visit.ID+`"`) {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return lines
+}
+
 // story tells a violation with what was done around it and all that is known of
 // the request.
 func (r *Report) story(v Violation) string {
@@ -111,6 +126,9 @@ func (r *Report) story(v Violation) string {
 		for _, s := range r.seen[v.visit.ID] {
 			text += fmt.Sprintf("  arrived at %s in life %s at %s\n", s.place, s.Life, at(s.At))
 		}
+	}
+	for _, line := range r.logged(v) {
+		text += fmt.Sprintf("  access log: %s\n", line)
 	}
 	around := moment(3 * time.Second)
 	for _, f := range r.notes.faults {

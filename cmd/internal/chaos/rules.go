@@ -60,6 +60,7 @@ type rule struct {
 var (
 	severing = []faultKind{slotKilled, linkReset, linkCut, linkDead}
 	broken   = append([]faultKind{slotStopped, slotHung}, severing...)
+	dropping = append([]faultKind{held, linkRefused}, broken...)
 )
 
 // rules is the one table of what is allowed. What is not in it is a violation.
@@ -83,16 +84,14 @@ var rules = []rule{
 	{symptom: "error slot-closed-early", faults: []faultKind{linkRefused}},
 	{symptom: cut, faults: severing},
 
-	// A hold is bounded, and an event stream that meets it is dropped, so that
-	// the browser comes back.
+	// A hold is bounded.
 	{symptom: "error held-too-long", faults: []faultKind{held}},
 	{symptom: "error hold-full", faults: []faultKind{held}},
-	{symptom: noAnswer, faults: []faultKind{held}, streams: true},
-	{symptom: byNginx, faults: []faultKind{held}, streams: true},
 
-	// An EventSource gets no error: its connection is dropped instead.
-	{symptom: noAnswer, faults: append([]faultKind{linkRefused}, broken...), streams: true},
-	{symptom: byNginx, faults: append([]faultKind{linkRefused}, broken...), streams: true},
+	// An EventSource gets no error: its connection is dropped instead, so that the
+	// browser comes back.
+	{symptom: noAnswer, faults: dropping, streams: true},
+	{symptom: byNginx, faults: dropping, streams: true},
 
 	{symptom: ended, faults: append([]faultKind{daemonKilled, daemonStopped}, severing...), streams: true},
 	{symptom: torn, faults: append([]faultKind{daemonKilled}, severing...), streams: true},

@@ -65,7 +65,7 @@ func keepLog(t *testing.T, dir string) {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"chaos.jsonl", "charactier-proxy.log"} {
+	for _, name := range []string{"chaos.jsonl", "charactier-proxy.log", "access.log"} {
 		text, err := os.ReadFile(filepath.Join(dir, name))
 		if err == nil {
 			err = os.WriteFile(filepath.Join(out, name), text, 0o644)
