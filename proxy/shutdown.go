@@ -32,8 +32,15 @@ func (s *serving) finish(hs *http.Server, cut context.CancelCauseFunc) error {
 	s.closeIdle(ctx)
 	dismiss(s.http2) // for those that came since
 	dismiss(hs)
-	if s.wait(ctx, func() bool { return s.empty() || s.onlyStreams() }) && s.waitFor(ctx, s.opts.StreamGrace, s.empty) {
-		return nil
+	for s.wait(ctx, func() bool { return s.empty() || s.onlyStreams() }) {
+		// A connection that could not be told to end may still bring a request, and
+		// that is not cut for the streams' time being over.
+		if !s.waitFor(ctx, s.opts.StreamGrace, func() bool { return s.empty() || !s.onlyStreams() }) {
+			break
+		}
+		if s.empty() {
+			return nil
+		}
 	}
 	return s.cut(hs, cut)
 }

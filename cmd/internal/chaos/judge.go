@@ -172,7 +172,7 @@ func (c *court) reallyServed(v *visit, seen []sighting) {
 // excused looks for a rule and a fault that allow what the client saw.
 func (c *court) excused(v *visit, seen []sighting) {
 	for _, r := range rules {
-		if r.symptom != v.Symptom || r.streams && v.Kind != "events" && v.Kind != "websocket" {
+		if r.symptom != v.Symptom || r.unseen && len(seen) > 0 || r.streams && v.Kind != "events" && v.Kind != "websocket" {
 			continue
 		}
 		if f := c.touched(v, seen, r.faults...); f != nil {

@@ -88,6 +88,10 @@ func (v *visitors) slowReader(_ context.Context, t *talk) {
 	}
 	t.conn.Write(r.head(fmt.Sprintf("/api/v1/big?bytes=%d", size)))
 	resp, err := t.receive(r.Method)
+	if symptomOf(err) == noAnswer && t.answered > 0 {
+		err = troubled(idleEnded, err)
+	}
+	t.answered++
 	if err != nil {
 		t.close()
 		v.notes.finish(r, nil, err)

@@ -8,6 +8,7 @@ const (
 	good       symptom = ""
 	refused    symptom = "refused"      // no connection
 	noAnswer   symptom = "no answer"    // the connection ended without a byte
+	idleEnded  symptom = "idle ended"   // so did one that had been used before, while a request came
 	cut        symptom = "cut"          // it ended within the answer
 	late       symptom = "late"         // nothing came for too long
 	ended      symptom = "stream ended" // a stream, between two events or messages
@@ -50,8 +51,9 @@ const (
 type rule struct {
 	symptom symptom
 	faults  []faultKind
-	// streams narrows the rule to event streams and WebSockets.
-	streams bool
+	// streams narrows the rule to event streams and WebSockets, unseen to requests
+	// that never arrived.
+	streams, unseen bool
 }
 
 // severing are the faults that end a connection between proxy and slot with
@@ -69,6 +71,10 @@ var (
 var rules = []rule{
 	{symptom: noAnswer, faults: []faultKind{daemonKilled}},
 	{symptom: cut, faults: []faultKind{daemonKilled}},
+	{symptom: idleEnded, faults: []faultKind{daemonKilled}},
+	// A connection that is closed while it is idle may just then bring a request:
+	// HTTP/1.1 cannot exclude that. It never reaches a slot.
+	{symptom: idleEnded, faults: []faultKind{daemonStopped}, unseen: true},
 	{symptom: byNginx, faults: []faultKind{daemonKilled}},
 
 	// A request that crosses with the end of an HTTP/2 connection is behind it.

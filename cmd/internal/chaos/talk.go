@@ -33,6 +33,8 @@ type talk struct {
 	door door
 	conn net.Conn
 	r    *bufio.Reader
+	// answered counts the requests on this connection.
+	answered int
 }
 
 // trouble is a symptom with what there is to say about it.
@@ -66,7 +68,7 @@ func (t *talk) ready() error {
 	if err != nil {
 		return troubled(refused, err)
 	}
-	t.conn, t.r = conn, bufio.NewReader(conn)
+	t.conn, t.r, t.answered = conn, bufio.NewReader(conn), 0
 	return conn.SetDeadline(time.Now().Add(visitTime))
 }
 
@@ -121,6 +123,10 @@ func (t *talk) exchange(method string, request []byte) (answer, error) {
 	}
 	_, written := t.conn.Write(request)
 	a, err := t.take(method)
+	if symptomOf(err) == noAnswer && t.answered > 0 {
+		err = troubled(idleEnded, err)
+	}
+	t.answered++
 	if err != nil && written != nil {
 		err = troubled(symptomOf(err), errors.Join(err, written))
 	}
