@@ -258,7 +258,7 @@ func (l *laneConn) send() error {
 	if x.sentAt = x.start; !x.slot.reused {
 		x.sentAt = time.Now() // connecting took its time, and so did the first try if this is the second
 	}
-	if x.bodyLeft == 0 {
+	if !x.unread() {
 		return x.ask()
 	}
 	if err := x.lookAndWrite(); err != nil {

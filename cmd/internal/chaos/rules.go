@@ -89,6 +89,9 @@ var rules = []rule{
 	{symptom: "error slot-reset", faults: []faultKind{linkRefused}},
 	{symptom: "error slot-closed-early", faults: []faultKind{linkRefused}},
 	{symptom: cut, faults: severing},
+	// Node, told to end, destroys a connection whose answer the app has ended and
+	// its client has not read to the end: it takes that for idle.
+	{symptom: cut, faults: []faultKind{slotStopped}},
 
 	// A hold is bounded.
 	{symptom: "error held-too-long", faults: []faultKind{held}},
