@@ -132,7 +132,7 @@ func (x *relay) prepareBody(s *Service) {
 // body. In the latter case net/http would read on for the next request, and panic
 // if the body happens to end just then (golang/go#68560).
 func (x *relay) lastOnConn() bool {
-	return x.closing || x.conn != nil && x.conn.server.isStopping() || x.r.ProtoMajor == 1 && !x.bodyDone()
+	return x.closing || x.conn != nil && x.conn.server.isEnding() || x.r.ProtoMajor == 1 && !x.bodyDone()
 }
 
 func (x *relay) bodyDone() bool {

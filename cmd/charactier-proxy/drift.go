@@ -42,6 +42,7 @@ func (d *daemon) drift(now time.Time, left *control.DeployStatus) (all []string)
 	if !d.settled(now) {
 		return leftDeploy(left)
 	}
+	all = d.programs.drift()
 	cfg, state := d.config.current(), d.switcher.State()
 	for _, name := range slices.Sorted(maps.Keys(cfg.Services)) {
 		s := state.Services[name]

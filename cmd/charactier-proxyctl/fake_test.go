@@ -26,9 +26,9 @@ type play struct {
 	Events  []switcher.Event
 	EndOnce bool // the first stream of events ends after its last one
 
-	Switch, Rollback, Hold, ReleaseHold act
-	Abort                               failure
-	Reload                              struct {
+	Switch, Rollback, Hold, ReleaseHold, Upgrade act
+	Abort                                        failure
+	Reload                                       struct {
 		failure
 		control.ConfigStatus
 	}
@@ -262,6 +262,10 @@ func (f *fakeOps) Abort(_ context.Context, r control.AbortRequest, _ switcher.Ac
 		return control.AbortResult{}, err
 	}
 	return control.AbortResult{ID: "op", Kind: switcher.KindSwitch}, nil
+}
+
+func (f *fakeOps) Upgrade(ctx context.Context, r control.UpgradeRequest, by switcher.Actor) (switcher.Record, error) {
+	return f.perform(ctx, switcher.KindUpgrade, f.play.Upgrade, r, by)
 }
 
 func (f *fakeOps) Reload(context.Context, switcher.Actor) (control.ConfigStatus, error) {

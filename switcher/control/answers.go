@@ -28,6 +28,7 @@ func (s *Server) answers() map[Route]answer {
 		RouteReleaseHold: s.hold(s.ops.ReleaseHold),
 		RouteAbort:       s.abort,
 		RouteReload:      func(c *call) (any, error) { return s.ops.Reload(c.r.Context(), c.by) },
+		RouteUpgrade:     s.upgrade,
 		RouteReserve:     s.reserve,
 		RouteReserveStep: s.reserveStep,
 		RouteReserveEnd:  s.reserveEnd,
@@ -101,6 +102,17 @@ func (s *Server) hold(do func(context.Context, HoldRequest, switcher.Actor) (swi
 		slices.Sort(rec.Services) // the caller's own copy
 		return rec, err
 	}
+}
+
+func (s *Server) upgrade(c *call) (any, error) {
+	r, err := body[UpgradeRequest](c, s.patience.body)
+	if err == nil {
+		err = r.validate()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.ops.Upgrade(c.r.Context(), r, c.by)
 }
 
 func (s *Server) abort(c *call) (any, error) {

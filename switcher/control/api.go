@@ -38,6 +38,7 @@ var (
 	RouteReleaseHold = Route{"POST", "/v1/release-hold", Admin} // HoldRequest -> switcher.Record
 	RouteAbort       = Route{"POST", "/v1/abort", Admin}        // AbortRequest -> AbortResult
 	RouteReload      = Route{"POST", "/v1/reload", Admin}       // nothing -> ConfigStatus
+	RouteUpgrade     = Route{"POST", "/v1/upgrade", Admin}      // UpgradeRequest -> switcher.Record
 	RouteReserve     = Route{"POST", "/v1/reserve", Admin}      // ReserveRequest -> JSON lines until the client leaves or the reservation ends: a Reservation, then ReservationAsks; an empty line is a heartbeat
 	RouteReserveStep = Route{"POST", "/v1/reserve/step", Admin} // ReserveStep -> nothing
 	RouteReserveEnd  = Route{"POST", "/v1/reserve/end", Admin}  // ReserveEnd -> switcher.Record
@@ -52,7 +53,7 @@ func (r Route) brief() bool {
 func Routes() []Route {
 	return []Route{
 		RouteVersion, RouteStatus, RouteHistory, RouteEvents,
-		RouteSwitch, RouteRollback, RouteHold, RouteReleaseHold, RouteAbort, RouteReload,
+		RouteSwitch, RouteRollback, RouteHold, RouteReleaseHold, RouteAbort, RouteReload, RouteUpgrade,
 		RouteReserve, RouteReserveStep, RouteReserveEnd,
 	}
 }
@@ -88,6 +89,11 @@ type SwitchRequest struct {
 type HoldRequest struct {
 	Services []string `json:"services,omitempty"` // empty: all
 	Reason   string   `json:"reason,omitempty"`
+}
+
+// UpgradeRequest is the body of RouteUpgrade.
+type UpgradeRequest struct {
+	Reason string `json:"reason,omitempty"`
 }
 
 // AbortRequest is the body of RouteAbort.

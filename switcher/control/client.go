@@ -97,6 +97,11 @@ func (c *Client) Reload(ctx context.Context) (ConfigStatus, error) {
 	return fetch[ConfigStatus](ctx, c, RouteReload, nil, nil)
 }
 
+// Upgrade has the installed program take over from the daemon.
+func (c *Client) Upgrade(ctx context.Context, r UpgradeRequest) (switcher.Record, error) {
+	return operate(ctx, c, RouteUpgrade, r)
+}
+
 // Events calls emit with every event after seq, the remembered ones first,
 // until ctx ends (nil), emit fails (its error) or the daemon goes
 // (ErrUnreachable). Coming back is left to the caller.

@@ -44,6 +44,9 @@ func calls() map[control.Route]func(context.Context, control.Client) (any, error
 			return c.Abort(ctx, control.AbortRequest{ID: "op-1"})
 		},
 		control.RouteReload: func(ctx context.Context, c control.Client) (any, error) { return c.Reload(ctx) },
+		control.RouteUpgrade: func(ctx context.Context, c control.Client) (any, error) {
+			return c.Upgrade(ctx, control.UpgradeRequest{Reason: "r"})
+		},
 		control.RouteReserve: func(ctx context.Context, c control.Client) (any, error) {
 			r, err := c.Reserve(ctx, control.ReserveRequest{
 				Kind: switcher.KindDeploy, Services: []string{"backend"}, Reason: "r",
@@ -141,6 +144,7 @@ func TestClientAndServerAgreeOnEveryRoute(t *testing.T) {
 		control.RouteReleaseHold: switcher.Record{ID: "op", Kind: switcher.KindReleaseHold, Reason: held},
 		control.RouteAbort:       control.AbortResult{ID: "op-1", Kind: switcher.KindSwitch},
 		control.RouteReload:      control.ConfigStatus{Path: "/c"},
+		control.RouteUpgrade:     switcher.Record{ID: "op", Kind: switcher.KindUpgrade, Reason: "r"},
 		control.RouteReserve: []any{"res", uint64(7),
 			"{Kind:deploy Services:[backend] Reason:r Moves:[{Service:backend From:blue To:green FromRelease: ToRelease:r2}]}"},
 		control.RouteReserveStep: nil,

@@ -195,6 +195,10 @@ func (f fake) Reload(ctx context.Context, by switcher.Actor) (control.ConfigStat
 	return f.reload(ctx, by)
 }
 
+func (f fake) Upgrade(_ context.Context, r control.UpgradeRequest, _ switcher.Actor) (switcher.Record, error) {
+	return switcher.Record{ID: "op", Kind: switcher.KindUpgrade, Reason: r.Reason}, nil
+}
+
 func (f fake) Reserve(ctx context.Context, r control.ReserveRequest, by switcher.Actor, tell func(any) error) error {
 	if f.reserve == nil {
 		return nil

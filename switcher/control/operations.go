@@ -23,6 +23,9 @@ type Operations interface {
 	ReleaseHold(ctx context.Context, r HoldRequest, by switcher.Actor) (switcher.Record, error)
 	Abort(ctx context.Context, r AbortRequest, by switcher.Actor) (AbortResult, error)
 	Reload(ctx context.Context, by switcher.Actor) (ConfigStatus, error)
+	// Upgrade has the installed program take over. When it returns nil, that is in
+	// charge and listens on the socket too.
+	Upgrade(ctx context.Context, r UpgradeRequest, by switcher.Actor) (switcher.Record, error)
 	// Reserve keeps others out until ctx ends, tell fails or EndReservation was
 	// called. It calls tell with the Reservation at once and then with each
 	// ReservationAsk; an error before that is a refusal.
