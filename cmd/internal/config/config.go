@@ -34,6 +34,7 @@ type Service struct {
 	DrainTimeout           time.Duration
 	Streams                Streams
 	Hold                   Hold
+	Failover               Failover
 	MaxBody                Bytes
 	MaxIdleSlotConnections int
 
@@ -78,6 +79,12 @@ type Streams struct {
 type Hold struct {
 	Requests int
 	Time     time.Duration
+}
+
+// Failover says whether the traffic leaves a dead slot by itself.
+type Failover struct {
+	Enabled bool
+	After   time.Duration
 }
 
 // Build says how a release of a service is made.
