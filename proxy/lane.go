@@ -46,6 +46,7 @@ type laneConn struct {
 	more    bool  // there may be more to read than tryRead read
 	readErr error // why tryRead read nothing
 	then    turn  // what becomes of the connection next
+	staying bool  // a request is answered within a stay; see serveHere
 
 	out      []byte // what tryWrite has left to write
 	writeErr error  // or why it could not
@@ -90,6 +91,7 @@ type turn int
 const (
 	turnNext     turn = iota // the next request may be answered
 	turnWait                 // its head is not there yet
+	turnGoOn                 // the one that has begun goes on
 	turnEnd                  // it is closed
 	turnHandOver             // the standard lane has it from here on
 	turnPark                 // it is idle
@@ -156,8 +158,11 @@ func (l *laneConn) park() {
 func (l *laneConn) serve() turn {
 	for {
 		next := l.await()
-		if next == turnNext {
+		switch next {
+		case turnNext:
 			next = l.request()
+		case turnGoOn:
+			next = l.goOn()
 		}
 		if next != turnNext {
 			return next
@@ -250,14 +255,17 @@ func (l *laneConn) tryRead(fd uintptr) bool {
 // would find nothing. That needs the kernel to have said that there was no more, not
 // even the end.
 //
-// In a stay nobody can read from the connection in another way, which is why the
-// whole body must be here, and another goroutine that closes it waits for the
-// stay's end: for as long as the request takes to notice.
+// In a stay nobody can read from the connection in another way. That is why the
+// whole body must be here, and why a request whose slot takes no connections leaves
+// the stay and goes on outside of it. Another goroutine that closes the connection
+// waits for the stay's end: for as long as the request takes to notice.
 func (l *laneConn) serveHere() bool {
 	if l.then = l.parse(); l.then != turnNext || l.more || !l.whole() {
 		return false
 	}
+	l.staying = true
 	l.then = l.request()
+	l.staying = false
 	if l.then != turnNext {
 		return false
 	}

@@ -37,17 +37,18 @@ type laneState struct {
 	sentAt   time.Time
 	bodyLeft int64 // bytes of a sized body that the client has not sent yet
 
-	slot     *slotConn
-	repeated bool
-	readAt   time.Time // when the slot was last heard
-	lookedAt time.Time // when we last looked after the client in a body
-	buf      []byte    // what comes from the slot
-	chunks   http1.Chunks
-	infos    int
-	extra    bool // the slot sent more than its answer
-	bodyDone bool // the answer's
-	stream   bool
-	assets   bool // answered with a file of an earlier release
+	slot      *slotConn
+	repeated  bool
+	unreached error     // why the slot took no connection
+	readAt    time.Time // when the slot was last heard
+	lookedAt  time.Time // when we last looked after the client in a body
+	buf       []byte    // what comes from the slot
+	chunks    http1.Chunks
+	infos     int
+	extra     bool // the slot sent more than its answer
+	bodyDone  bool // the answer's
+	stream    bool
+	assets    bool // answered with a file of an earlier release
 
 	status     int // of the final answer, from when it goes to the client; 0 before
 	firstByte  time.Time
@@ -84,17 +85,27 @@ func (l *laneConn) begin() bool {
 }
 
 // request answers the request whose head is there.
-func (l *laneConn) request() (next turn) {
+func (l *laneConn) request() turn {
 	if !l.begin() {
 		return turnHandOver
 	}
 	l.server.beginRequest()
-	defer l.server.endRequest()
 	l.conn.phase.Store(int32(phaseActive))
+	return l.goOn()
+}
+
+// goOn goes on with a request that has begun.
+func (l *laneConn) goOn() (next turn) {
 	defer l.end(&next)
-	l.setID()
-	l.buildHead()
-	if err := l.converse(); err != nil {
+	if l.work.request == nil {
+		l.setID()
+		l.buildHead()
+	}
+	switch err := l.converse(); err {
+	case nil:
+	case errNotHere:
+		return turnGoOn
+	default:
 		l.fail(err)
 	}
 	return turnNext
@@ -107,7 +118,10 @@ func (l *laneConn) end(next *turn) {
 	if v := recover(); v != nil {
 		x.lane.proxy.fwd.logPanic(v, x.lane.service, x.requestID())
 		x.cause, x.aborted = causeInternal, true
+	} else if *next == turnGoOn {
+		return
 	}
+	defer l.server.endRequest()
 	now := time.Now()
 	l.closeSlot()
 	l.settle(now)
@@ -197,12 +211,10 @@ func (l *laneConn) converse() error {
 		switch {
 		case again:
 			x.repeated = err != errStale
-		case !unsent:
-			return err
+		case unsent:
+			x.unreached = err
 		default:
-			if err := l.claimAgain(err); err != nil {
-				return err
-			}
+			return err
 		}
 	}
 }

@@ -11,8 +11,9 @@ import (
 func (l *laneConn) connect() (*slotConn, error) {
 	x := &l.work.laneExchange
 	for {
-		var err error
-		if !x.claim.room.shut.Load() || x.claim.passed == x.claim.target {
+		err := x.unreached
+		x.unreached = nil
+		if err == nil && (!x.claim.room.shut.Load() || x.claim.passed == x.claim.target) {
 			var c *slotConn
 			if c, err = x.slots.conn(l.server.base, x.repeated, (*pool).next, x.start); err == nil || !unreachable(err) {
 				return c, err
@@ -28,6 +29,10 @@ func (l *laneConn) connect() (*slotConn, error) {
 // claims anew; see [relay.claimAgain]. why is nil where that was known before.
 func (l *laneConn) claimAgain(why error) error {
 	x, now := &l.work.laneExchange, time.Now()
+	if l.staying {
+		x.unreached = why
+		return errNotHere
+	}
 	was := x.claim
 	if why != nil {
 		was.room.close(x.start, why)
@@ -49,6 +54,10 @@ func (l *laneConn) claimAgain(why error) error {
 	c.stats.open.begin(x.start)
 	return nil
 }
+
+// errNotHere is a request that must wait, for which somebody has to watch its
+// client: not within a stay; see [laneConn.serveHere].
+var errNotHere = errors.New("the request has to wait")
 
 // errOtherProtocol is a service whose slots began to speak another protocol while
 // a request for it waited here, where that is not spoken.
