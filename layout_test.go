@@ -37,6 +37,7 @@ var floors = []struct {
 	{"cmd/internal/paths", []string{"switcher/control"}, nil},
 	{"cmd/internal/load", nil, nil},
 	{"cmd/internal/notify", nil, nil},
+	{"cmd/internal/handover", nil, []string{"golang.org/x/sys"}},
 	{"cmd/internal/spelling", nil, nil},
 	{"cmd/internal/nginx", nil, nil},
 	{"cmd/internal/sdbox", nil, []string{"golang.org/x/sys"}},

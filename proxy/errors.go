@@ -78,6 +78,8 @@ var verdicts = map[cause]verdict{
 	causeInternal:     {http.StatusBadGateway, partyProxy, false, "The proxy could not pass the request on."},
 	causeStreamIdle:   {http.StatusGatewayTimeout, partyProxy, false, "Nothing was said on this connection for too long."},
 
+	causeDown:           {http.StatusServiceUnavailable, partySlot, true, "The application does not accept connections, and that takes longer than a request is kept waiting."},
+	causeDownFull:       {http.StatusServiceUnavailable, partySlot, true, "The application does not accept connections, and too many requests are waiting for it."},
 	causeConnectRefused: {http.StatusBadGateway, partySlot, true, "The application does not accept connections at the moment."},
 	causeConnectTimeout: {http.StatusGatewayTimeout, partySlot, true, "The application did not accept the connection in time."},
 	causeConnectFailed:  {http.StatusBadGateway, partySlot, true, "The application could not be connected to."},

@@ -74,14 +74,6 @@ type relayKey struct{}
 
 func relayOf(ctx context.Context) *relay { return ctx.Value(relayKey{}).(*relay) }
 
-// claimedTransport sends a request by the transport of the target that it
-// claimed (P1).
-type claimedTransport struct{}
-
-func (claimedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	return relayOf(r.Context()).claim.transport.RoundTrip(r)
-}
-
 // rewrite makes the request for the slot. ReverseProxy has taken out what
 // concerns the client's connection only.
 func (f *forwarder) rewrite(pr *httputil.ProxyRequest) {

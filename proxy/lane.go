@@ -93,6 +93,7 @@ const (
 	turnEnd                  // it is closed
 	turnHandOver             // the standard lane has it from here on
 	turnPark                 // it is idle
+	turnPass                 // another process has it from here on
 )
 
 // serveLane answers a connection's requests until it ends or the standard lane
@@ -125,6 +126,8 @@ func (l *laneConn) run() {
 		l.server.handOver(l.conn)
 	case turnPark:
 		l.park()
+	case turnPass:
+		l.passOn()
 	case turnEnd, turnNext:
 		l.release()
 		l.conn.Close() //nolint:errcheck // there is nobody left to tell
@@ -169,6 +172,8 @@ func (l *laneConn) await() turn {
 		err := l.read()
 		switch {
 		case err == nil:
+		case isTimeout(err) && l.server.successor() != nil:
+			return turnPass
 		case l.have == 0 && !l.fresh && !l.last && isTimeout(err):
 			return turnPark
 		case err == io.EOF && l.begun():
@@ -182,6 +187,9 @@ func (l *laneConn) await() turn {
 
 // parse looks for the head of a request in what was read.
 func (l *laneConn) parse() turn {
+	if l.server.successor() != nil {
+		return turnPass
+	}
 	if !l.begun() {
 		return turnWait
 	}
@@ -253,7 +261,7 @@ func (l *laneConn) serveHere() bool {
 	if l.then != turnNext {
 		return false
 	}
-	if l.then = l.parse(); l.have > 0 {
+	if l.then = l.parse(); l.have > 0 || l.then != turnWait {
 		return false
 	}
 	l.boundHead()

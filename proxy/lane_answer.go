@@ -73,7 +73,7 @@ func (l *laneConn) deliver(body, got int) error {
 	if isEventStream(x.res.Get(http1.ContentType)) {
 		l.beginStream()
 	}
-	x.closing = x.closing || x.unread() || l.server.isStopping()
+	x.closing = x.closing || x.unread() || l.server.isEnding()
 	x.status, x.firstByte = x.res.Status(), x.readAt
 	if err := l.writeFirst(body, part, x.readAt); err != nil {
 		return err

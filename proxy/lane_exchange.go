@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -123,6 +124,10 @@ func (l *laneConn) end(next *turn) {
 // settle counts the request and releases its claim.
 func (l *laneConn) settle(now time.Time) {
 	x := &l.work.laneExchange
+	if x.claim.target == nil {
+		x.lane.proxy.fwd.settleUnclaimed(x.status, x.err, x.requestID())
+		return
+	}
 	if x.stream {
 		x.claim.endStream()
 		l.server.streams.Add(-1)
@@ -175,7 +180,7 @@ func (x *laneExchange) reset() {
 func (l *laneConn) converse() error {
 	x := &l.work.laneExchange
 	for {
-		c, err := x.slots.conn(l.server.base, x.repeated, (*pool).next, x.start)
+		c, err := l.connect()
 		if err != nil {
 			return l.dialFault(err)
 		}
@@ -187,12 +192,18 @@ func (l *laneConn) converse() error {
 		if err = l.exchange(); err == nil {
 			return nil
 		}
-		again := err == errStale || x.mayRepeat(err)
+		again, unsent := err == errStale || x.mayRepeat(err), brokeUnsent(c, err)
 		l.closeSlot()
-		if !again {
+		switch {
+		case again:
+			x.repeated = err != errStale
+		case !unsent:
 			return err
+		default:
+			if err := l.claimAgain(err); err != nil {
+				return err
+			}
 		}
-		x.repeated = err != errStale
 	}
 }
 
@@ -234,7 +245,7 @@ func laneCause(err error) cause {
 	case errors.As(err, &slot):
 		return slot.cause
 	}
-	return causeInternal
+	return cmp.Or(waitCause(err), causeInternal)
 }
 
 // exchange sends the request on x.slot and passes the answer on. A slot that

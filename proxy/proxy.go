@@ -29,6 +29,10 @@ type Options struct {
 	// OnConnectError is told of every failed connect to a slot, on the request's
 	// goroutine, so it must not block. Nil means nobody is told.
 	OnConnectError func(service, slot string, err error)
+	// OnOutage is told when requests begin to wait because their slot takes no
+	// connections, and when that is over: see [Outage.Until]. It must neither block
+	// nor call the proxy. Nil means nobody is told.
+	OnOutage func(Outage)
 }
 
 // Settings are the parts of the data path that belong to no service and may
@@ -216,6 +220,7 @@ func (p *Proxy) replace(old, next *table) *Retired {
 		now := next.routes[name]
 		if now == nil || now.target != was.target {
 			was.target.retire()
+			was.target.room.leave() // to the newer one
 			retired.targets = append(retired.targets, was.target)
 		}
 		if was.hold != nil && (now == nil || now.hold != was.hold) {
@@ -244,7 +249,7 @@ func (p *Proxy) newTarget(s *Service, slot string) *target {
 		stats = &slotStats{open: ages{since: time.Now()}}
 		p.stats[key] = stats
 	}
-	return newTarget(s, slot, newTransport(s, slot, p.opts.OnConnectError), stats)
+	return newTarget(s, slot, newTransport(s, slot, p.opts.OnConnectError), stats, p.opts.OnOutage)
 }
 
 // claim is one request's hold on its target, with the table generation that
@@ -253,7 +258,7 @@ type claim struct {
 	*target
 	service  *Service
 	settings *Settings
-	held     time.Duration // how long the request waited in a hold
+	waited
 }
 
 // waiter is told when a claim begins to wait.
@@ -263,38 +268,41 @@ type waiter interface {
 	beginWait(ctx context.Context, s *Service) (waiting context.Context, over func())
 }
 
-// claim takes the service's active target, waiting while the service is held;
-// w, unless it is nil, is told of every wait. The caller must release what it
-// got. On error nothing was claimed.
+// claim takes the service's active target, waiting while the service is held or
+// the target takes no connections; w, unless it is nil, is told of every wait. The
+// caller must release what it got. On error nothing was claimed.
 func (p *Proxy) claim(ctx context.Context, service string, w waiter) (claim, error) {
-	var held time.Duration
+	return p.claimAnew(ctx, service, w, waited{})
+}
+
+// claimAnew is claim for a request that has waited before. On error the claim
+// says how long it waited in all.
+func (p *Proxy) claimAnew(ctx context.Context, service string, w waiter, had waited) (claim, error) {
 	for {
 		t := p.table.Load()
 		r, ok := t.routes[service]
 		if !ok {
-			return claim{}, errNoService
+			return claim{waited: had}, errNoService
 		}
-		if r.hold != nil {
-			start := time.Now()
-			if err := r.wait(ctx, held, w); err != nil {
-				return claim{}, err
+		if r.hold != nil || r.target.room.shut.Load() && had.passed != r.target {
+			if err := r.wait(ctx, &had, w); err != nil {
+				return claim{waited: had}, err
 			}
-			held += time.Since(start)
 			continue
 		}
 		if !r.target.claim() {
 			continue
 		}
-		if p.heldSince(t, service) {
+		if p.heldSince(t, service) || r.target.room.shut.Load() && had.passed != r.target {
 			r.target.release()
 			continue
 		}
-		return claim{target: r.target, service: r.service, settings: &t.settings, held: held}, nil
+		return claim{target: r.target, service: r.service, settings: &t.settings, waited: had}, nil
 	}
 }
 
 // claimNow is claim for who cannot wait: it reports false where the service is
-// held or not there.
+// held or not there. The target may be one that takes no connections.
 func (p *Proxy) claimNow(service string) (claim, bool) {
 	for {
 		t := p.table.Load()
@@ -311,16 +319,6 @@ func (p *Proxy) claimNow(service string) (claim, bool) {
 		}
 		return claim{target: r.target, service: r.service, settings: &t.settings}, true
 	}
-}
-
-// wait waits for the end of the service's hold.
-func (r *route) wait(ctx context.Context, waited time.Duration, w waiter) error {
-	if w != nil {
-		waiting, over := w.beginWait(ctx, r.service)
-		defer over()
-		ctx = waiting
-	}
-	return r.hold.wait(ctx, waited)
 }
 
 // heldSince reports whether the service is held by a table newer than t. Like a

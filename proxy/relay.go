@@ -67,6 +67,7 @@ func newRelay(f *forwarder, service string, w http.ResponseWriter, r *http.Reque
 func (x *relay) take() error {
 	c, err := x.f.proxy.claim(x.r.Context(), x.service, x)
 	if err != nil {
+		x.claim = c
 		return err
 	}
 	x.claim, x.settings, x.claimed = c, c.settings, time.Now()
@@ -88,7 +89,7 @@ func (x *relay) beginWait(ctx context.Context, s *Service) (context.Context, fun
 		return ctx, func() {}
 	}
 	x.conn.setHalfCloseTime(heldHalfClose)
-	if x.r.ProtoMajor != 1 || x.r.ContentLength == 0 {
+	if x.r.ProtoMajor != 1 || x.bodyDone() {
 		return ctx, func() {}
 	}
 	return x.conn.watch(ctx)
@@ -132,7 +133,7 @@ func (x *relay) prepareBody(s *Service) {
 // body. In the latter case net/http would read on for the next request, and panic
 // if the body happens to end just then (golang/go#68560).
 func (x *relay) lastOnConn() bool {
-	return x.closing || x.conn != nil && x.conn.server.isStopping() || x.r.ProtoMajor == 1 && !x.bodyDone()
+	return x.closing || x.conn != nil && x.conn.server.isEnding() || x.r.ProtoMajor == 1 && !x.bodyDone()
 }
 
 func (x *relay) bodyDone() bool {
@@ -161,13 +162,10 @@ func (x *relay) classify(err error) cause {
 	if _, _, bodyErr := x.body.state(); bodyErr != nil {
 		return bodyCause(bodyErr, x.r.ProtoMajor == 2)
 	}
+	if c := waitCause(err); c != "" {
+		return c
+	}
 	switch {
-	case errors.Is(err, errNoService):
-		return causeNoService
-	case errors.Is(err, errHoldFull):
-		return causeHoldFull
-	case errors.Is(err, errHoldTimeout):
-		return causeHeldTooLong
 	case context.Cause(x.r.Context()) == errShutdown:
 		return causeShuttingDown
 	case errors.As(err, &slot):
@@ -258,6 +256,7 @@ func (x *relay) aborted(v any) {
 // settle counts the request and releases its claim.
 func (x *relay) settle() {
 	if x.claim.target == nil {
+		x.f.settleUnclaimed(x.w.status, x.err, x.id)
 		return
 	}
 	in, out := x.bytes()

@@ -62,9 +62,11 @@ type ServerOptions struct {
 // request.
 type Server struct {
 	opts   ServerOptions
-	paused atomic.Int64      // Serve calls that wait for a connection to end before they accept
-	onConn func(*clientConn) // told of every connection; nil outside of tests
-	park   time.Duration     // how long a connection may be idle with a goroutine of its own
+	heir   atomic.Pointer[func(fd int, read []byte) error] // see PassOn
+	runs   atomic.Pointer[serving]                         // the newest Serve
+	paused atomic.Int64                                    // Serve calls that wait for a connection to end before they accept
+	onConn func(*clientConn)                               // told of every connection; nil outside of tests
+	park   time.Duration                                   // how long a connection may be idle with a goroutine of its own
 }
 
 // NewServer returns a server that listens to nothing yet.
@@ -115,6 +117,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		return errors.Join(err, ln.Close())
 	}
 	defer run.closeParking()
+	s.runs.Store(run)
 	accepted := make(chan error, 1)
 	go func() { accepted <- run.acceptAll() }()
 	select {
@@ -199,6 +202,7 @@ type serving struct {
 	base     context.Context // of requests; ends when they are cut
 	opts     *ServerOptions
 	paused   *atomic.Int64 // the Server's
+	heir     *atomic.Pointer[func(fd int, read []byte) error]
 	onConn   func(*clientConn)
 	park     time.Duration
 	http2    *http.Server   // see newHTTP2
@@ -221,7 +225,7 @@ type serving struct {
 func newServing(server *Server, ln net.Listener) *serving {
 	o := &server.opts
 	s := &serving{
-		listener: ln, opts: o, paused: &server.paused, onConn: server.onConn, park: server.park, http2: newHTTP2(o.IdleTimeout),
+		listener: ln, opts: o, paused: &server.paused, heir: &server.heir, onConn: server.onConn, park: server.park, http2: newHTTP2(o.IdleTimeout),
 		standard: newHandedOver(ln), stopping: make(chan struct{}),
 		conns: map[*clientConn]struct{}{}, changed: make(chan struct{}),
 	}
@@ -264,7 +268,7 @@ func (s *serving) onlyStreams() bool {
 // bound what the kernel's queue still holds.
 func (s *serving) accept() (*clientConn, error) {
 	s.takeRoom()
-	if s.opts.KeepBacklog && s.isStopping() {
+	if s.isStopping() && (s.opts.KeepBacklog || s.heir.Load() != nil) {
 		return nil, net.ErrClosed // what waits is the next process's
 	}
 	nc, err := s.listener.Accept()

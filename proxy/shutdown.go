@@ -16,9 +16,11 @@ import (
 // connection that arrives between the last accept and the close is lost, which
 // only a shared socket avoids.
 func (s *serving) stopAccepting() {
+	s.mu.Lock()
 	close(s.stopping)
+	s.mu.Unlock()
 	dl, ok := s.listener.(interface{ SetDeadline(time.Time) error })
-	if s.opts.KeepBacklog || !ok || dl.SetDeadline(time.Now().Add(backlogTime)) != nil {
+	if s.opts.KeepBacklog || s.heir.Load() != nil || !ok || dl.SetDeadline(time.Now().Add(backlogTime)) != nil {
 		s.listener.Close() //nolint:errcheck // accepting ends with it
 	}
 }
@@ -28,10 +30,15 @@ func (s *serving) finish(hs *http.Server, cut context.CancelCauseFunc) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.opts.ShutdownTimeout)
 	defer cancel()
 	dismiss(s.http2)
-	s.lingerIdle(ctx)
-	s.closeIdle(ctx)
+	if s.successor() != nil {
+		s.passIdle(ctx)
+		defer dismiss(hs) // not before: it would close behind an answer that did not say so
+	} else {
+		s.lingerIdle(ctx)
+		s.closeIdle(ctx)
+		dismiss(hs)
+	}
 	dismiss(s.http2) // for those that came since
-	dismiss(hs)
 	if s.wait(ctx, func() bool { return s.empty() || s.onlyStreams() }) && s.waitFor(ctx, s.opts.StreamGrace, s.empty) {
 		return nil
 	}

@@ -24,6 +24,7 @@ type slotStats struct {
 	fails   atomic.Int64 // answers 5xx that are the slot's own
 	in, out atomic.Int64
 	streams atomic.Int64 // opened
+	refused atomic.Int64 // requests that waited because of it
 	latency histogram
 	open    ages // of those that are no streams
 
@@ -81,6 +82,10 @@ type SlotStats struct {
 	Faults int64
 	// Errors are the slot's own answers 5xx together with its Faults.
 	Errors int64
+	// Unreached counts the requests that waited because the slot took no
+	// connections, but for those that waited in vain, which are among its Faults. It
+	// is a fault of the slot's that no client saw.
+	Unreached int64
 	// BytesIn and BytesOut are body bytes from and to clients.
 	BytesIn, BytesOut int64
 	// StreamsOpened counts upgrades and event streams.
@@ -104,6 +109,7 @@ func (s *slotStats) snapshot() SlotStats {
 	for c, n := range s.causes {
 		out.Causes[string(c)] = n
 	}
+	out.Unreached = max(0, s.refused.Load()-s.causes[causeDown])
 	return out
 }
 
@@ -170,10 +176,41 @@ func addClaims(all map[string]map[string]SlotStats, t *target, retired bool) {
 	all[t.Service][t.Slot] = s
 }
 
-// Waiting returns how many requests of a service wait in its hold.
-func (p *Proxy) Waiting(service string) int64 {
-	if r := p.table.Load().routes[service]; r != nil && r.hold != nil {
-		return r.hold.waiting.Load()
+// Waiting returns how many requests of a service wait, in its hold or because its
+// slot takes no connections.
+func (p *Proxy) Waiting(service string) (n int64) {
+	r := p.table.Load().routes[service]
+	if r == nil {
+		return 0
 	}
-	return 0
+	if r.hold != nil {
+		n = r.hold.waiting.Load()
+	}
+	o, _ := r.target.room.state()
+	return n + o.Waiting
+}
+
+// Outage returns since when a service's active slot takes no connections, if that
+// is so as far as requests have found.
+func (p *Proxy) Outage(service string) (Outage, bool) {
+	r := p.table.Load().routes[service]
+	if r == nil {
+		return Outage{}, false
+	}
+	return r.target.room.state()
+}
+
+// Went says that a slot whose stop was announced has gone, as others have found.
+func (p *Proxy) Went(service, slot string) {
+	if r := p.table.Load().routes[service]; r != nil && r.target.Slot == slot {
+		r.target.room.went()
+	}
+}
+
+// Reached says that somebody else has found a slot to take connections: what
+// waits for it need not find out.
+func (p *Proxy) Reached(service, slot string) {
+	if r := p.table.Load().routes[service]; r != nil && r.target.Slot == slot {
+		r.target.room.open()
+	}
 }

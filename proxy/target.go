@@ -18,6 +18,7 @@ type target struct {
 
 	transport roundTripper
 	stats     *slotStats
+	room      *waitingRoom
 
 	// claims counts the requests that hold the target. Retiring adds
 	// math.MinInt64, so a negative count means retired and a retired target with
@@ -34,15 +35,18 @@ type target struct {
 
 // roundTripper is what a target needs of its way to the slot.
 type roundTripper interface {
-	http.RoundTripper
+	// RoundTrip is that of [http.RoundTripper], but that an *unsentError leaves
+	// the request's body open.
+	RoundTrip(*http.Request) (*http.Response, error)
+	wayToSlot
 	// Retire closes the idle connections and keeps no further one.
 	Retire()
 }
 
-func newTarget(s *Service, slot string, rt roundTripper, stats *slotStats) *target {
+func newTarget(s *Service, slot string, rt roundTripper, stats *slotStats, tell func(Outage)) *target {
 	return &target{
 		Service: s.Name, Slot: slot, Address: s.Slots[slot],
-		transport: rt, stats: stats, changed: make(chan struct{}),
+		transport: rt, stats: stats, room: newWaitingRoom(s, slot, rt, &stats.refused, tell), changed: make(chan struct{}),
 	}
 }
 

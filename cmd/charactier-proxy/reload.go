@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -117,6 +118,10 @@ func (d *daemon) apply(ctx context.Context, by switcher.Actor, cfg *config.Confi
 	if changes.None() {
 		d.config.accept(cfg, d.configPath(), needsRestart)
 		return d.access.reopen()
+	}
+	// What is left of it goes by the configuration that it knows.
+	if err := d.predecessor.await(ctx); err != nil {
+		return err
 	}
 	wanted := addresses(cfg)
 	opened, err := d.doors.bind(wanted)
@@ -236,7 +241,12 @@ func (d *daemon) closeUnwanted(wanted map[string]string) {
 	d.doors.forget(gone)
 }
 
-func doorTask(o *door) string { return "listen " + o.address }
+func doorTask(o *door) string { return doorTasks + o.address }
+
+// doorTasks is how the names of the doors' tasks begin.
+const doorTasks = "listen "
+
+func isDoorTask(name string) bool { return strings.HasPrefix(name, doorTasks) }
 
 // addresses maps each address that cfg listens on to its service.
 func addresses(cfg *config.Config) map[string]string {

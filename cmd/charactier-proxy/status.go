@@ -18,7 +18,7 @@ import (
 // Status is everything an operator looks at first.
 func (d *daemon) Status(context.Context) control.Status {
 	state := d.switcher.State()
-	stats := d.proxy.Stats()
+	stats, before := d.proxy.Stats(), d.predecessor.open()
 	cfg, configStatus := d.config.status()
 	s := control.Status{
 		Version:     version,
@@ -40,8 +40,9 @@ func (d *daemon) Status(context.Context) control.Status {
 	for _, name := range slices.Sorted(maps.Keys(cfg.Services)) {
 		s.Warnings = append(s.Warnings, d.healthWarning(name, state.Services[name].Active)...)
 		s.Warnings = append(s.Warnings, bakeWarning(name, state.Services[name])...)
+		s.Warnings = append(s.Warnings, failoverWarning(name, state.Services[name])...)
 		s.Warnings = append(s.Warnings, d.roles.warnings(name, time.Now())...)
-		s.Services = append(s.Services, d.serviceStatus(name, cfg.Services[name], state.Services[name], stats[name]))
+		s.Services = append(s.Services, d.serviceStatus(name, cfg.Services[name], state.Services[name], stats[name], before))
 	}
 	now := time.Now()
 	s.Deploy = d.deployStatus(now)
@@ -61,7 +62,7 @@ func (d *daemon) healthWarning(service string, active switcher.Slot) []string {
 	return []string{fmt.Sprintf("%s: the active slot %s is unhealthy, and so is the other", service, active)}
 }
 
-func (d *daemon) serviceStatus(name string, cfg *config.Service, state switcher.ServiceState, stats map[string]proxy.SlotStats) control.ServiceStatus {
+func (d *daemon) serviceStatus(name string, cfg *config.Service, state switcher.ServiceState, stats map[string]proxy.SlotStats, before map[place]switcher.DrainCount) control.ServiceStatus {
 	s := control.ServiceStatus{
 		Name:        name,
 		Listen:      cfg.Listen,
@@ -70,6 +71,7 @@ func (d *daemon) serviceStatus(name string, cfg *config.Service, state switcher.
 		Since:       state.Since,
 		RolledBack:  state.RolledBack,
 		Held:        state.Held,
+		Outage:      d.outageStatus(name, cfg),
 		Waiting:     d.proxy.Waiting(name),
 		BadReleases: state.BadReleases,
 	}
@@ -78,12 +80,12 @@ func (d *daemon) serviceStatus(name string, cfg *config.Service, state switcher.
 		s.Bake = &result
 	}
 	for _, slot := range []switcher.Slot{switcher.Blue, switcher.Green} {
-		s.Slots = append(s.Slots, d.slotStatus(place{name, slot}, cfg, state.Active == slot, stats[string(slot)]))
+		s.Slots = append(s.Slots, d.slotStatus(place{name, slot}, cfg, state.Active == slot, stats[string(slot)], before[place{name, slot}]))
 	}
 	return s
 }
 
-func (d *daemon) slotStatus(p place, cfg *config.Service, active bool, stats proxy.SlotStats) control.SlotStatus {
+func (d *daemon) slotStatus(p place, cfg *config.Service, active bool, stats proxy.SlotStats, before switcher.DrainCount) control.SlotStatus {
 	place := cfg.Slots[string(p.slot)]
 	recent := d.sampler.since(p.service, string(p.slot), stats)
 	return control.SlotStatus{
@@ -93,9 +95,9 @@ func (d *daemon) slotStatus(p place, cfg *config.Service, active bool, stats pro
 		Active:   active,
 		Release:  d.releaseOf(p.service, p.slot),
 		Health:   healthStatus(d.watches.status(p)),
-		InFlight: stats.InFlight - stats.Streams,
-		Streams:  stats.Streams,
-		Draining: stats.Draining > 0,
+		InFlight: stats.InFlight - stats.Streams + before.OpenRequests,
+		Streams:  stats.Streams + before.OpenStreams,
+		Draining: stats.Draining > 0 || before.Moved > 0 || !active && before.OpenRequests+before.OpenStreams > 0,
 		Requests: uint64(stats.Total()),
 		Errors:   uint64(stats.Errors),
 		ByClass:  byClass(stats.Requests),

@@ -37,7 +37,9 @@ var (
 	RouteHold        = Route{"POST", "/v1/hold", Admin}         // HoldRequest -> switcher.Record
 	RouteReleaseHold = Route{"POST", "/v1/release-hold", Admin} // HoldRequest -> switcher.Record
 	RouteAbort       = Route{"POST", "/v1/abort", Admin}        // AbortRequest -> AbortResult
+	RouteStopping    = Route{"POST", "/v1/stopping", Admin}     // StoppingRequest -> StoppingResult
 	RouteReload      = Route{"POST", "/v1/reload", Admin}       // nothing -> ConfigStatus
+	RouteUpgrade     = Route{"POST", "/v1/upgrade", Admin}      // UpgradeRequest -> switcher.Record
 	RouteReserve     = Route{"POST", "/v1/reserve", Admin}      // ReserveRequest -> JSON lines until the client leaves or the reservation ends: a Reservation, then ReservationAsks; an empty line is a heartbeat
 	RouteReserveStep = Route{"POST", "/v1/reserve/step", Admin} // ReserveStep -> nothing
 	RouteReserveEnd  = Route{"POST", "/v1/reserve/end", Admin}  // ReserveEnd -> switcher.Record
@@ -52,7 +54,7 @@ func (r Route) brief() bool {
 func Routes() []Route {
 	return []Route{
 		RouteVersion, RouteStatus, RouteHistory, RouteEvents,
-		RouteSwitch, RouteRollback, RouteHold, RouteReleaseHold, RouteAbort, RouteReload,
+		RouteSwitch, RouteRollback, RouteHold, RouteReleaseHold, RouteAbort, RouteStopping, RouteReload, RouteUpgrade,
 		RouteReserve, RouteReserveStep, RouteReserveEnd,
 	}
 }
@@ -90,6 +92,11 @@ type HoldRequest struct {
 	Reason   string   `json:"reason,omitempty"`
 }
 
+// UpgradeRequest is the body of RouteUpgrade.
+type UpgradeRequest struct {
+	Reason string `json:"reason,omitempty"`
+}
+
 // AbortRequest is the body of RouteAbort.
 type AbortRequest struct {
 	// ID names the operation to stop; empty means whichever runs. One who stops
@@ -104,6 +111,22 @@ type AbortResult struct {
 	Kind switcher.Kind `json:"kind"`
 	// Asked says that it is a reservation: its command decides how to stop.
 	Asked bool `json:"asked,omitempty"`
+}
+
+// StoppingRequest is the body of RouteStopping: a unit is about to be stopped.
+type StoppingRequest struct {
+	Unit string `json:"unit"`
+}
+
+// StoppingResult says what that means for the traffic.
+type StoppingResult struct {
+	// Service and Slot are whose unit it is; empty if it is no slot's.
+	Service string        `json:"service,omitempty"`
+	Slot    switcher.Slot `json:"slot,omitempty"`
+	// Active says that the traffic is there, so that its requests wait from now on.
+	Active bool `json:"active"`
+	// Left are the requests that the slot has yet to answer; streams do not count.
+	Left int64 `json:"left"`
 }
 
 // ReserveRequest is the body of RouteReserve: others are kept out for as long as
@@ -204,13 +227,31 @@ type ServiceStatus struct {
 	Since      time.Time      `json:"since"`
 	RolledBack bool           `json:"rolled_back,omitempty"`
 	Held       *switcher.Held `json:"held,omitempty"`
-	Waiting    int64          `json:"waiting"` // requests that wait in the hold
-	Slots      []SlotStatus   `json:"slots"`   // blue, green
+	// Outage says that requests wait because the active slot takes no connections;
+	// nil while it does.
+	Outage  *OutageStatus `json:"outage,omitempty"`
+	Waiting int64         `json:"waiting"` // requests that wait, in the hold or for the slot
+	Slots   []SlotStatus  `json:"slots"`   // blue, green
 	// Bake is that of the active slot, running or ended, or the one that returned
 	// the traffic to it (Returned is set); nil if there was none.
 	Bake *switcher.BakeResult `json:"bake,omitempty"`
 	// BadReleases are those that traffic was returned from, newest first.
 	BadReleases []switcher.BadRelease `json:"bad_releases,omitempty"`
+}
+
+// OutageStatus is a hold that nobody asked for: the active slot takes no
+// connections, and what comes waits until it does or the traffic moves.
+type OutageStatus struct {
+	Slot  switcher.Slot `json:"slot"`
+	Since time.Time     `json:"since"`
+	Error string        `json:"error"` // of the newest attempt to connect
+	// Waited counts the requests that waited so far, and TurnedAway those of them
+	// that were answered 503, because they waited too long or were too many.
+	Waited     int64 `json:"waited"`
+	TurnedAway int64 `json:"turned_away"`
+	// MaxWait and MaxRequests are the bounds.
+	MaxWait     time.Duration `json:"max_wait_ns"`
+	MaxRequests int           `json:"max_requests"`
 }
 
 // SlotStatus is one slot of a service.

@@ -33,6 +33,7 @@ type Service struct {
 	Timeouts               Timeouts
 	DrainTimeout           time.Duration
 	Hold                   Hold
+	Failover               Failover
 	MaxBody                Bytes
 	MaxIdleSlotConnections int
 
@@ -70,6 +71,12 @@ type Timeouts struct {
 type Hold struct {
 	Requests int
 	Time     time.Duration
+}
+
+// Failover says whether the traffic leaves a dead slot by itself.
+type Failover struct {
+	Enabled bool
+	After   time.Duration
 }
 
 // Build says how a release of a service is made.
