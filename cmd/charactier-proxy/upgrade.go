@@ -34,7 +34,8 @@ import (
 //	released                          ->
 //	                                       is in charge: control socket, bakes, roles
 //	connections, as they become idle  ->
-//	                                  <-   swap, hold, release, open
+//	                                  <-   swap, hold, release, stopping, went,
+//	                                       end streams, open
 //	ends once its requests have left
 //
 // Up to "released" the old one can have the new one killed and be in charge as
@@ -53,6 +54,10 @@ const (
 	askHold     = "hold"
 	askRelease  = "release"
 	askOpen     = "open"
+	askStopping = "stopping"
+	askWent     = "went"
+	askEnd      = "end streams"
+	askEnded    = "streams ended"
 )
 
 // How long the successor may take to prove itself, to take over, and to end after
