@@ -113,7 +113,6 @@ func (d *daemon) Upgrade(ctx context.Context, r control.UpgradeRequest, by switc
 	if d.stopping.Load() {
 		return switcher.Record{}, fmt.Errorf("%w: %w", switcher.ErrAborted, errStopping)
 	}
-	d.bakes.noteAll(ctx)
 	u, ctx, err := d.switcher.BeginUpgrade(ctx, switcher.Request{Actor: by, Reason: r.Reason})
 	if err != nil {
 		return switcher.Record{}, err
@@ -156,6 +155,7 @@ func (d *daemon) succeed(ctx context.Context, u *switcher.Upgrade) (_ *handover.
 		return nil, err
 	}
 	u.Versions(version, about.Version)
+	d.bakes.noteAll(ctx, u.NoteBakes)
 	if err := u.Freeze(ctx); err != nil {
 		return nil, err
 	}
@@ -267,6 +267,7 @@ func (d *daemon) release(next *handover.Successor, u *switcher.Upgrade) {
 		d.log.Error("telling systemd of its new main process", zap.Error(err))
 	}
 	d.stopping.Store(true)
+	d.endWork() // before it is refused, which would look like a failure
 	for _, o := range d.doors.all() {
 		o.leave(next)
 	}

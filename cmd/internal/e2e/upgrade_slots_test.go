@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"charactier-proxy/switcher"
 	"charactier-proxy/switcher/control"
@@ -89,5 +90,40 @@ func TestTheStreamsOfTheOldProcessAreEndedOnDemand(t *testing.T) {
 	}
 	if body := <-answered; !strings.Contains(body, "blue") {
 		t.Errorf("the slow request got %s", body)
+	}
+}
+
+// TestABakeGoesOnInTheNewProcess upgrades during one: neither process takes that for
+// a failure.
+func TestABakeGoesOnInTheNewProcess(t *testing.T) {
+	blue, green := startSlot(t, "blue"), startSlot(t, "green")
+	d := newDaemon(t, freeAddr(t), blue.addr, green.addr)
+	d.install(built.daemon)
+	d.start()
+	t.Cleanup(d.endSuccessor)
+	if _, err := d.api.Switch(context.Background(), control.SwitchRequest{To: switcher.Green, Bake: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	before := d.status().Bake
+	if before == nil {
+		t.Fatal("nothing bakes")
+	}
+	stop := underLoad(t, d.addr, 2) // so that there is something to save
+	eventually(t, "the bake has seen requests", func() error {
+		if b := d.status().Bake; b == nil || b.Text == before.Text {
+			return fmt.Errorf("it is %+v", b)
+		}
+		return nil
+	})
+	d.upgrade()
+	stop()
+	after := d.status().Bake
+	if after == nil || after.Verdict != switcher.Baking || !after.Until.Equal(before.Until) {
+		t.Errorf("the bake was %+v and is %+v", before, after)
+	}
+	for _, line := range strings.Split(d.tail(), "\n") {
+		if strings.Contains(line, "bake") && (strings.Contains(line, `"warn"`) || strings.Contains(line, `"error"`)) {
+			t.Errorf("it complains: %s", line)
+		}
 	}
 }
