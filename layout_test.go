@@ -48,6 +48,7 @@ var floors = []struct {
 	{"cmd/internal/bench/report", nil, nil},
 	{"cmd/internal/bench/drive", nil, []string{"golang.org/x/sys"}},
 	{"cmd/internal/bench", []string{"cmd/internal/bench/...", "switcher/control"}, []string{"golang.org/x/sync", "golang.org/x/sys"}},
+	{"cmd/internal/chaos", []string{"switcher", "switcher/control", "cmd/internal/load"}, []string{"github.com/coder/websocket", "golang.org/x/sys"}},
 	{"cmd/internal/e2e", []string{"cmd/internal/...", "switcher", "switcher/control", "systemd"}, nil},
 	{
 		"cmd/charactier-proxy",

@@ -154,7 +154,8 @@ func TestAnEventStreamThatWasAskedToEndEndsItsEventFirst(t *testing.T) {
 		"in the middle of all of CRs": {inChunks + chunk("data: 1\r\rdata:"), chunk(" 2\r"), chunk("\r")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			next := make(chan struct{})
+			next := make(chan struct{}, len(said))
+			defer close(next)
 			slot := proxytest.Start(t, func(c *proxytest.Conn) {
 				c.Head()
 				for _, s := range said {
@@ -180,7 +181,6 @@ func TestAnEventStreamThatWasAskedToEndEndsItsEventFirst(t *testing.T) {
 			if got := strings.ReplaceAll(string(first)+string(rest), "\r", "\n"); err != nil || got != "data: 1\n\ndata: 2\n\n" {
 				t.Errorf("the client got %q, %v", got, err)
 			}
-			close(next)
 		})
 	}
 }
@@ -244,7 +244,8 @@ func wantNumbered(t *testing.T, s string) {
 
 // What came to the proxy before the end is passed on, up to the last event of it.
 func TestEventsThatAreOnTheirWayAreNotLost(t *testing.T) {
-	next := make(chan struct{})
+	next := make(chan struct{}, 1)
+	defer close(next)
 	slot := proxytest.Start(t, func(c *proxytest.Conn) {
 		c.Head()
 		c.Say(inChunks + chunk("data: 1\n\ndata"))
@@ -258,7 +259,7 @@ func TestEventsThatAreOnTheirWayAreNotLost(t *testing.T) {
 	body := c.answer("GET").Body
 	counted := f.endStreams()
 	f.asked()
-	close(next)
+	next <- struct{}{}
 	if b, err := io.ReadAll(body); err != nil || string(b) != "data: 1\n\ndata: 2\n\ndata: 3\n\ndata: 4\n\n" {
 		t.Errorf("the client got %q, %v", b, err)
 	}

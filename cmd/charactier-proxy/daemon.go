@@ -270,7 +270,8 @@ func (d *daemon) begin(cfg *config.Config) error {
 // reportReady tells systemd once every door answers.
 func (d *daemon) reportReady(ctx context.Context) error {
 	if err := d.doors.check(ctx); err != nil {
-		if ctx.Err() != nil {
+		// Who is told to stop while it starts has closed its doors.
+		if ctx.Err() != nil || d.stopping.Load() {
 			return nil
 		}
 		return fmt.Errorf("starting: %w", err)

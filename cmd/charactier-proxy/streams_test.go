@@ -145,7 +145,8 @@ func streamSlot(t *testing.T, name string) string {
 // openEvents opens an event stream and returns its first line and how it ends.
 func openEvents(t *testing.T, address string) (first string, end func() error) {
 	t.Helper()
-	res, err := http.Get("http://" + address + "/events")
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
+	res, err := client.Get("http://" + address + "/events")
 	if err != nil {
 		t.Fatal(err)
 	}

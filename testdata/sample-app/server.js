@@ -1,4 +1,5 @@
 // One slot: the process that one systemd unit runs. The app itself is in app.js.
+import { openSync, writeSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { WebSocketServer } from 'ws';
 import { createApp } from './app.js';
@@ -12,6 +13,7 @@ const {
   SLOT = 'blue',
   REVISION = 'unknown',
   LEDGER,
+  ARRIVALS,
   WEBHOOK_SECRET = 'whsec_sample',
   ROLE_PATH = '/internal/role',
   ROLE_LEASE_MS = '0',
@@ -49,6 +51,18 @@ if (KEEP_ALIVE_TIMEOUT_MS) server.keepAliveTimeout = Number(KEEP_ALIVE_TIMEOUT_M
 // Connections get a number, so that an answer can tell which one it came by.
 let connections = 0;
 server.on('connection', (socket) => { socket.serial = ++connections; });
+
+// Each request that bears an id for it is written down when it arrives, by the
+// machine's monotonic clock, before anything is done about it.
+if (ARRIVALS) {
+  const file = openSync(ARRIVALS, 'a');
+  const arrived = (req) => {
+    const id = req.headers['x-chaos-id'];
+    if (id) writeSync(file, `${process.hrtime.bigint()} ${req.method} ${id}\n`);
+  };
+  server.prependListener('request', arrived);
+  server.prependListener('upgrade', arrived);
+}
 
 // WS /ws echoes every message, text or binary, fragments joined. With
 // ?interval=MS it sends numbered messages too, from ?after=N on: a client that
