@@ -55,6 +55,7 @@ func FuzzLanes(f *testing.F) {
 		}
 		first, rest := cutBody(wire, int(cut))
 		standard, fast := lanes[laneStandard].conversation(t, first, rest), lanes[laneFast].conversation(t, first, rest)
+		standard = withoutLastScrap(wire, standard, len(fast))
 		if diff := cmp.Diff(standard, fast); diff != "" && !stricter(wire, standard, fast) {
 			t.Errorf("the lanes differ (-standard +fast):\n%s", diff)
 		}
@@ -62,6 +63,17 @@ func FuzzLanes(f *testing.F) {
 }
 
 const chunkedPost = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+// withoutLastScrap leaves out the refusal of less than four bytes at the end of a
+// connection. That an empty line was before them makes them enough to net/http; in
+// the fast lane they get no answer.
+func withoutLastScrap(wire []byte, standard []heard, answers int) []heard {
+	scrap := bytes.LastIndex(wire, []byte("\r\n")) + 2
+	if scrap > 1 && len(wire)-scrap < nextHead && len(standard) == answers+1 && standard[answers].Status == http.StatusBadRequest {
+		return standard[:answers]
+	}
+	return standard
+}
 
 // stricter reports whether all that differs is that the fast lane refused what the
 // other bore with: a body that it had begun to send when it found that the chunks
