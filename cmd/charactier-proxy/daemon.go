@@ -169,7 +169,7 @@ func (d *daemon) openState(o daemonOptions) error {
 	}
 	d.onClose("switcher", func() error { d.switcher.Close(); return nil })
 	d.bakes = &bakes{
-		stats: d.proxy.Stats, switcher: d.switcher, watches: d.watches, events: d.events, log: d.log.Named("bake"), actor: daemonActor("bake"),
+		stats: d.proxy.Stats, outage: d.proxy.Outage, switcher: d.switcher, watches: d.watches, events: d.events, log: d.log.Named("bake"), actor: daemonActor("bake"),
 		begun: map[place]proxy.SlotStats{}, running: map[string]*baking{},
 	}
 	return nil
