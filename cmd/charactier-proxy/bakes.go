@@ -79,10 +79,10 @@ func (b *bakes) run(ctx context.Context) {
 			for id, results := range b.look(ctx) {
 				b.conclude(ctx, id, results)
 			}
-			b.note(ctx, (*baking).due)
+			b.note(ctx, b.switcher.NoteBakes, (*baking).due)
 		case <-ctx.Done():
 			b.look(ctx) // the next daemon draws the conclusions
-			b.noteAll(context.WithoutCancel(ctx))
+			b.noteAll(context.WithoutCancel(ctx), b.switcher.NoteBakes)
 			return
 		}
 	}
@@ -135,12 +135,15 @@ func (b *bakes) refuses(r *baking) bool {
 	return true
 }
 
+// saveSeen saves what the bakes of one switch have seen, by service.
+type saveSeen func(ctx context.Context, id string, seen map[string]switcher.BakeSeen) error
+
 // note saves what the bakes have seen whose turn it is. Where an operation runs it
-// is put off until the next look.
-func (b *bakes) note(ctx context.Context, due func(*baking) bool) {
+// is put off until the next look; where another process took over it is that one's.
+func (b *bakes) note(ctx context.Context, save saveSeen, due func(*baking) bool) {
 	for id, seen := range b.unsaved(due) {
-		err := b.switcher.NoteBakes(ctx, id, seen)
-		if errors.Is(err, switcher.ErrBusy) {
+		err := save(ctx, id, seen)
+		if errors.Is(err, switcher.ErrBusy) || errors.Is(err, switcher.ErrAborted) {
 			continue
 		}
 		if err != nil && ctx.Err() == nil {
@@ -151,7 +154,9 @@ func (b *bakes) note(ctx context.Context, due func(*baking) bool) {
 }
 
 // noteAll saves what all bakes have seen.
-func (b *bakes) noteAll(ctx context.Context) { b.note(ctx, func(*baking) bool { return true }) }
+func (b *bakes) noteAll(ctx context.Context, save saveSeen) {
+	b.note(ctx, save, func(*baking) bool { return true })
+}
 
 // unsaved is what bakes have seen, by the ID of their switch and by service.
 func (b *bakes) unsaved(due func(*baking) bool) map[string]map[string]switcher.BakeSeen {
