@@ -29,6 +29,9 @@ type Options struct {
 	// OnConnectError is told of every failed connect to a slot, on the request's
 	// goroutine, so it must not block. Nil means nobody is told.
 	OnConnectError func(service, slot string, err error)
+	// SlotRoom bounds the connections of HTTP/1.1 to all slots together, shared by
+	// the services; nil means no bound.
+	SlotRoom *Room
 }
 
 // Settings are the parts of the data path that belong to no service and may
@@ -50,7 +53,8 @@ type Proxy struct {
 
 	mu       sync.Mutex // serialises those who replace the table
 	stats    map[slotKey]*slotStats
-	draining []*target // retired and not yet drained, for Stats
+	shares   map[string]*roomShare // of Options.SlotRoom, by service
+	draining []*target             // retired and not yet drained, for Stats
 }
 
 // table is one immutable generation of everything a request looks up. A single
@@ -75,7 +79,7 @@ func New(o Options) *Proxy {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
-	p := &Proxy{opts: o, stats: map[slotKey]*slotStats{}}
+	p := &Proxy{opts: o, stats: map[slotKey]*slotStats{}, shares: map[string]*roomShare{}}
 	p.table.Store(&table{})
 	p.fwd = newForwarder(p)
 	return p
@@ -140,7 +144,7 @@ func sameTargets(a, b Service) bool {
 	return reflect.DeepEqual(a, b)
 }
 
-// forgetStats drops the statistics of slots that are no more.
+// forgetStats drops the statistics, and the share of the room, of what is no more.
 func (p *Proxy) forgetStats(old, next *table) {
 	for name, was := range old.routes {
 		now := next.routes[name]
@@ -148,6 +152,10 @@ func (p *Proxy) forgetStats(old, next *table) {
 			if now == nil || now.service.Slots[slot] == "" {
 				delete(p.stats, slotKey{name, slot})
 			}
+		}
+		if now == nil {
+			p.shares[name].part()
+			delete(p.shares, name)
 		}
 	}
 }
@@ -244,7 +252,22 @@ func (p *Proxy) newTarget(s *Service, slot string) *target {
 		stats = &slotStats{open: ages{since: time.Now()}}
 		p.stats[key] = stats
 	}
-	return newTarget(s, slot, newTransport(s, slot, p.opts.OnConnectError), stats)
+	way := newTransport(s, slot, p.opts.OnConnectError)
+	if way, ok := way.(*transport); ok {
+		way.share = p.shareOf(s.Name)
+	}
+	return newTarget(s, slot, way, stats)
+}
+
+// shareOf is the service's part of the room for connections to slots. p.mu must
+// be held.
+func (p *Proxy) shareOf(service string) *roomShare {
+	share, ok := p.shares[service]
+	if !ok {
+		share = p.opts.SlotRoom.join()
+		p.shares[service] = share
+	}
+	return share
 }
 
 // claim is one request's hold on its target, with the table generation that
@@ -253,7 +276,28 @@ type claim struct {
 	*target
 	service  *Service
 	settings *Settings
-	held     time.Duration // how long the request waited in a hold
+	held     time.Duration // how long the request waited before it went anywhere
+	placed   bool          // it has a place among those of the target's inFlight
+}
+
+// release ends the claim.
+func (c *claim) release() {
+	c.leave()
+	c.target.release()
+}
+
+// leave gives up the request's place, if it still has it.
+func (c *claim) leave() {
+	if c.placed {
+		c.placed = false
+		c.target.inFlight.leave()
+	}
+}
+
+// beginStream is [target.beginStream]. A stream takes up no place.
+func (c *claim) beginStream() {
+	c.leave()
+	c.target.beginStream()
 }
 
 // waiter is told when a claim begins to wait.
@@ -282,19 +326,29 @@ func (p *Proxy) claim(ctx context.Context, service string, w waiter) (claim, err
 			held += time.Since(start)
 			continue
 		}
-		if !r.target.claim() {
+		c := claim{target: r.target, service: r.service, settings: &t.settings, placed: r.target.inFlight.tryEnter()}
+		if !c.placed {
+			start := time.Now()
+			placed, err := r.queue(ctx, w)
+			if err != nil {
+				return claim{}, err
+			}
+			held += time.Since(start)
+			if !placed {
+				continue
+			}
+			c.placed = true
+		}
+		if !p.take(&c, t) {
 			continue
 		}
-		if p.heldSince(t, service) {
-			r.target.release()
-			continue
-		}
-		return claim{target: r.target, service: r.service, settings: &t.settings, held: held}, nil
+		c.held = held
+		return c, nil
 	}
 }
 
 // claimNow is claim for who cannot wait: it reports false where the service is
-// held or not there.
+// held, not there or has as many requests under way as may be.
 func (p *Proxy) claimNow(service string) (claim, bool) {
 	for {
 		t := p.table.Load()
@@ -302,15 +356,38 @@ func (p *Proxy) claimNow(service string) (claim, bool) {
 		if !ok || r.hold != nil {
 			return claim{}, false
 		}
-		if !r.target.claim() {
-			continue
-		}
-		if p.heldSince(t, service) {
-			r.target.release()
+		if !r.target.inFlight.tryEnter() {
 			return claim{}, false
 		}
-		return claim{target: r.target, service: r.service, settings: &t.settings}, true
+		c := claim{target: r.target, service: r.service, settings: &t.settings, placed: true}
+		if p.take(&c, t) {
+			return c, true
+		}
 	}
+}
+
+// take makes the claim good that was prepared by table t, or reports that the
+// table has changed.
+func (p *Proxy) take(c *claim, t *table) bool {
+	if !c.target.claim() {
+		c.leave()
+		return false
+	}
+	if p.heldSince(t, c.service.Name) {
+		c.release()
+		return false
+	}
+	return true
+}
+
+// queue waits for a place at the service's target; see [inFlight.enter].
+func (r *route) queue(ctx context.Context, w waiter) (placed bool, err error) {
+	if w != nil {
+		waiting, over := w.beginWait(ctx, r.service)
+		defer over()
+		ctx = waiting
+	}
+	return r.target.inFlight.enter(ctx)
 }
 
 // wait waits for the end of the service's hold.

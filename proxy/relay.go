@@ -168,6 +168,10 @@ func (x *relay) classify(err error) cause {
 		return causeHoldFull
 	case errors.Is(err, errHoldTimeout):
 		return causeHeldTooLong
+	case errors.Is(err, errQueueFull):
+		return causeQueueFull
+	case errors.Is(err, errQueueTimeout):
+		return causeQueuedTooLong
 	case context.Cause(x.r.Context()) == errShutdown:
 		return causeShuttingDown
 	case errors.As(err, &slot):

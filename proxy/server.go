@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +39,12 @@ type ServerOptions struct {
 	// MaxConns bounds the connections that are open at once. Over it nothing is
 	// refused: the next ones wait in the kernel's queue until one has ended.
 	MaxConns int
+	// MaxConnsPerAddr bounds those of one client's address. The next one is closed.
+	// Peers on unix sockets have no address.
+	MaxConnsPerAddr int
+	// Room bounds the connections that are open at once on all servers that have
+	// it, in the manner of MaxConns; nil means no bound.
+	Room *Room
 	// MaxStreams bounds the requests that are open at once on one HTTP/2
 	// connection; 0 means 250.
 	MaxStreams int
@@ -105,6 +112,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	base, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
 	run := newServing(s, ln)
+	defer run.share.part()
 	run.base = base
 	hs := s.httpServer(base, run)
 	var standard sync.WaitGroup
@@ -206,6 +214,7 @@ type serving struct {
 	lanes    sync.WaitGroup // the goroutines of the fast lane
 	parking  *parking       // its idle connections; nil where there is none
 	room     chan struct{}  // holds one for each open connection; nil means no bound
+	share    *roomShare     // of what all servers have together; nil means no bound
 	warned   bool           // of failing accepts; belongs to accept
 
 	stopping chan struct{}
@@ -215,7 +224,8 @@ type serving struct {
 
 	mu      sync.Mutex
 	conns   map[*clientConn]struct{}
-	changed chan struct{} // closed and replaced by announce
+	peers   map[netip.Addr]int // how many of them each address has; nil means no bound
+	changed chan struct{}      // closed and replaced by announce
 }
 
 func newServing(server *Server, ln net.Listener) *serving {
@@ -228,6 +238,10 @@ func newServing(server *Server, ln net.Listener) *serving {
 	if o.MaxConns > 0 {
 		s.room = make(chan struct{}, o.MaxConns)
 	}
+	if o.MaxConnsPerAddr > 0 {
+		s.peers = map[netip.Addr]int{}
+	}
+	s.share = o.Room.join()
 	return s
 }
 
@@ -260,11 +274,24 @@ func (s *serving) onlyStreams() bool {
 	return streams > 0 && s.handling.Load() <= streams
 }
 
-// accept takes the next connection. While the server stops it accepts without
-// bound what the kernel's queue still holds.
+// accept takes the next connection of a client that has not too many.
 func (s *serving) accept() (*clientConn, error) {
+	for {
+		c, err := s.acceptAny()
+		if err != nil || s.enter(c) {
+			return c, err
+		}
+		c.Conn.Close() //nolint:errcheck // nothing was sent on it
+		s.leaveRoom()
+	}
+}
+
+// acceptAny takes the next connection. While the server stops it accepts without
+// bound what the kernel's queue still holds.
+func (s *serving) acceptAny() (*clientConn, error) {
 	s.takeRoom()
 	if s.opts.KeepBacklog && s.isStopping() {
+		s.leaveRoom()
 		return nil, net.ErrClosed // what waits is the next process's
 	}
 	nc, err := s.listener.Accept()
@@ -281,10 +308,31 @@ func (s *serving) accept() (*clientConn, error) {
 	if s.onConn != nil {
 		s.onConn(c)
 	}
-	s.mu.Lock()
-	s.conns[c] = struct{}{}
-	s.mu.Unlock()
 	return c, nil
+}
+
+// enter notes a connection, unless its client has as many as one may have.
+func (s *serving) enter(c *clientConn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.peers != nil && c.peer.IsValid() {
+		if s.peers[c.peer] >= s.opts.MaxConnsPerAddr {
+			return false
+		}
+		s.peers[c.peer]++
+	}
+	s.conns[c] = struct{}{}
+	return true
+}
+
+// leavePeer is the end of what enter began. s.mu is held.
+func (s *serving) leavePeer(c *clientConn) {
+	if s.peers == nil || !c.peer.IsValid() {
+		return
+	}
+	if s.peers[c.peer]--; s.peers[c.peer] <= 0 {
+		delete(s.peers, c.peer)
+	}
 }
 
 // warnOnce tells of the first of several failures in a row, such as a lack of
@@ -298,23 +346,57 @@ func (s *serving) warnOnce(err error) {
 
 // takeRoom waits for a place, or for the server to stop.
 func (s *serving) takeRoom() {
+	if !s.tryRoom() {
+		s.paused.Add(1)
+		defer s.paused.Add(-1)
+		s.waitRoom()
+	}
+	for {
+		ok, again := s.share.takeOrWait()
+		if ok {
+			return
+		}
+		if !s.waitShare(again) {
+			s.share.force()
+			return
+		}
+	}
+}
+
+func (s *serving) tryRoom() bool {
 	if s.room == nil {
-		return
+		return true
 	}
 	select {
 	case s.room <- struct{}{}:
-		return
+		return true
 	default:
+		return false
 	}
-	s.paused.Add(1)
-	defer s.paused.Add(-1)
+}
+
+func (s *serving) waitRoom() {
 	select {
 	case s.room <- struct{}{}:
 	case <-s.stopping:
 	}
 }
 
+// waitShare waits until there may be room, and reports false when the server
+// stops.
+func (s *serving) waitShare(again <-chan struct{}) bool {
+	s.paused.Add(1)
+	defer s.paused.Add(-1)
+	select {
+	case <-again:
+		return true
+	case <-s.stopping:
+		return false
+	}
+}
+
 func (s *serving) leaveRoom() {
+	s.share.give()
 	if s.room == nil {
 		return
 	}
@@ -328,6 +410,7 @@ func (s *serving) leaveRoom() {
 func (s *serving) forget(c *clientConn) {
 	s.mu.Lock()
 	delete(s.conns, c)
+	s.leavePeer(c)
 	s.mu.Unlock()
 	if s.parking != nil {
 		s.parking.forget(c)

@@ -18,6 +18,7 @@ type target struct {
 
 	transport roundTripper
 	stats     *slotStats
+	inFlight  *inFlight // nil means no bound
 
 	// claims counts the requests that hold the target. Retiring adds
 	// math.MinInt64, so a negative count means retired and a retired target with
@@ -42,7 +43,7 @@ type roundTripper interface {
 func newTarget(s *Service, slot string, rt roundTripper, stats *slotStats) *target {
 	return &target{
 		Service: s.Name, Slot: slot, Address: s.Slots[slot],
-		transport: rt, stats: stats, changed: make(chan struct{}),
+		transport: rt, stats: stats, inFlight: newInFlight(s), changed: make(chan struct{}),
 	}
 }
 
@@ -83,6 +84,7 @@ func (t *target) retire() {
 	t.mu.Lock()
 	t.moved, t.retired = before, time.Now()
 	t.mu.Unlock()
+	t.inFlight.retire()
 }
 
 // announce wakes those who drain t.

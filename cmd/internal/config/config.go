@@ -33,6 +33,7 @@ type Service struct {
 	Timeouts               Timeouts
 	DrainTimeout           time.Duration
 	Hold                   Hold
+	InFlight               InFlight
 	MaxBody                Bytes
 	MaxIdleSlotConnections int
 
@@ -70,6 +71,13 @@ type Timeouts struct {
 type Hold struct {
 	Requests int
 	Time     time.Duration
+}
+
+// InFlight bounds the requests that are under way at one slot, and those that
+// wait for one of them to end.
+type InFlight struct {
+	Requests, Queue int
+	Wait            time.Duration
 }
 
 // Build says how a release of a service is made.
@@ -132,6 +140,7 @@ type Server struct {
 	HeaderTimeout, IdleTimeout time.Duration
 	MaxHeader                  Bytes
 	MaxConnections             int
+	MaxConnectionsPerAddress   int
 	ShutdownTimeout            time.Duration
 	FastLane                   bool
 }
