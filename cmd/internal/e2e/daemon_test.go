@@ -31,6 +31,8 @@ type daemon struct {
 	// passed is a listener that outlives the process, as systemd's does; nil: the
 	// daemon opens its own.
 	passed *net.TCPListener
+	// descriptors is how many the process may have; 0: as many as we.
+	descriptors int
 }
 
 // startDaemon runs the daemon before two addresses; more is YAML of the
@@ -90,6 +92,10 @@ func (d *daemon) launch() {
 	cmd := exec.Command(built.daemon, args...)
 	if d.passed != nil {
 		cmd = d.activated(args)
+	}
+	if d.descriptors > 0 {
+		script := fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, d.descriptors)
+		cmd = exec.Command("/bin/sh", append([]string{"-c", script, built.daemon}, args...)...)
 	}
 	cmd.Env = append(cmd.Environ(), "GORACE=halt_on_error=1")
 	p := start(d.t, "charactier-proxy", cmd)
