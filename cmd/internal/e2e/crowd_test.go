@@ -279,7 +279,7 @@ func TestAServiceWhoseSlotHangsDoesNotHinderAnother(t *testing.T) {
 admin: {listen: %s}
 control: {group: ""}
 `, d.addr, hung, node(t), other, well, node(t), d.admin))
-	d.descriptors = 512 // so that the crowd is more than there is room for
+	d.by = withDescriptors(512) // so that the crowd is more than there is room for
 	d.start()
 	gather(t, d.addr, 400, "GET /hang HTTP/1.1\r\nHost: a\r\n\r\n")
 	if r := othersFare(t, other, 1000); r.Failed > 0 || r.Sent < 1000 {
@@ -291,6 +291,11 @@ control: {group: ""}
 	if r := othersFare(t, other, 200); r.Failed > 0 {
 		t.Errorf("after its switch: %s", r)
 	}
+}
+
+// withDescriptors starts a program that may have so many.
+func withDescriptors(n int) []string {
+	return []string{"/bin/sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, n)}
 }
 
 // cpuTime is what the process has used so far.
@@ -320,7 +325,7 @@ func TestAFloodOfConnectionsLeavesDescriptorsForTheRest(t *testing.T) {
 	blue, green := startPatientNode(t), startPatientNode(t)
 	d := newDaemon(t, freeAddr(t), blue, green)
 	d.reconfigure("server: {header_timeout: 2s}\n")
-	d.descriptors = 256
+	d.by = withDescriptors(256)
 	d.start()
 	for range 3 {
 		gather(t, d.addr, 400, "GET / HTTP/1.1\r\nHost:")

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,8 +32,8 @@ type daemon struct {
 	// passed is a listener that outlives the process, as systemd's does; nil: the
 	// daemon opens its own.
 	passed *net.TCPListener
-	// descriptors is how many the process may have; 0: as many as we.
-	descriptors int
+	// by is what starts the program and becomes it: a command and its arguments.
+	by []string
 }
 
 // startDaemon runs the daemon before two addresses; more is YAML of the
@@ -93,9 +94,8 @@ func (d *daemon) launch() {
 	if d.passed != nil {
 		cmd = d.activated(args)
 	}
-	if d.descriptors > 0 {
-		script := fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, d.descriptors)
-		cmd = exec.Command("/bin/sh", append([]string{"-c", script, built.daemon}, args...)...)
+	if d.by != nil {
+		cmd = exec.Command(d.by[0], slices.Concat(d.by[1:], []string{built.daemon}, args)...)
 	}
 	cmd.Env = append(cmd.Environ(), "GORACE=halt_on_error=1")
 	p := start(d.t, "charactier-proxy", cmd)
