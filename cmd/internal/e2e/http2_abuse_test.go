@@ -74,7 +74,7 @@ func abuse(t *testing.T, addr string, most uint32, reads bool, say func(i uint32
 // use the same listener.
 func TestSoakAbuseOfHTTP2CostsTheOthersNothing(t *testing.T) {
 	const mostMemory = 768 << 20 // bytes, with the race detector
-	most, requests := uint32(size(t, "SOAK_ABUSE", 5_000, 50_000)), size(t, "SOAK_ABUSE_REQUESTS", 50, 500)
+	most, requests := uint32(size(t, "SOAK_ABUSE", 5_000, 100_000)), size(t, "SOAK_ABUSE_REQUESTS", 50, 500)
 	slot := startPatientNode(t)
 	d := startDaemon(t, slot, startPatientNode(t))
 	before, err := d.usage()
