@@ -19,6 +19,7 @@ func TestAMalformedBodyIsTheClientsFault(t *testing.T) {
 	for name, body := range map[string]string{
 		"a chunk without a length": "Transfer-Encoding: chunked\r\n\r\nhello\r\n",
 		"a chunk that lies":        "Transfer-Encoding: chunked\r\n\r\n2\r\nhello\r\n0\r\n\r\n",
+		"NUL in a trailer":         "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX: a\x00b\r\n\r\n",
 		"an endless length":        "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -42,7 +43,8 @@ func TestABodyThatEndsTooEarlyIsTheClientsFault(t *testing.T) {
 		io.Copy(io.Discard, r.Body) //nolint:errcheck // the client tells
 	})
 	for name, rest := range map[string]string{
-		"of known length": "Content-Length: 100\r\n\r\nshort", "in chunks": "Transfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n",
+		"of known length": "Content-Length: 100\r\n\r\nshort", "large": "Content-Length: 20000\r\n\r\nshort",
+		"larger": "Content-Length: 1000000\r\n\r\nshort", "in chunks": "Transfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := startFront(t, slot)
@@ -148,7 +150,7 @@ func TestAClientThatStopsGivingIsToldSo(t *testing.T) {
 		io.Copy(io.Discard, r.Body) //nolint:errcheck // the client tells
 	})
 	f := startFront(t, slot, func(o *frontOptions) { o.service.ProgressTimeout = 50 * time.Millisecond })
-	for _, framing := range []string{"Content-Length: 20\r\n\r\nx", "Content-Length: 200000\r\n\r\nx", "Transfer-Encoding: chunked\r\n\r\n5\r\nx"} {
+	for _, framing := range []string{"Content-Length: 20\r\n\r\nx", "Content-Length: 200000\r\n\r\nx", "Content-Length: 2000000\r\n\r\nx", "Transfer-Encoding: chunked\r\n\r\n5\r\nx"} {
 		c := f.dial()
 		c.say("POST / HTTP/1.1\r\nHost: a.example\r\n" + framing)
 		res, _ := c.whole("POST")

@@ -27,13 +27,15 @@
 //
 // Every connection begins in the fast lane ([Lane]): one goroutine reads a
 // request's head in place (package proxy/http1), claims, writes it to a pooled
-// connection of the slot and passes the answer on, past net/http. The first
-// request on a connection that is not plain, or that has to wait, is handed over
-// with the bytes that were read to the standard lane, which is net/http with
-// [httputil.ReverseProxy], and the connection stays there. So the fast lane never
-// guesses. Both share the table, the claims, the connections to the slots, the
-// statistics, the log and the error answers; the tests of the data path run
-// through each of them, and a fuzzer holds them against each other.
+// connection of the slot and passes the answer on, past net/http. A body in
+// chunks, or of more than 16 KiB, has a second goroutine until it is sent, so that
+// the answer may flow meanwhile. The first request on a connection that is not
+// plain, or that has to wait, is handed over with the bytes that were read to the
+// standard lane, which is net/http with [httputil.ReverseProxy], and the
+// connection stays there. So the fast lane never guesses. Both share the table,
+// the claims, the connections to the slots, the statistics, the log and the error
+// answers; the tests of the data path run through each of them, and a fuzzer holds
+// them against each other.
 //
 // # Who starts and stops what
 //

@@ -6,13 +6,15 @@ import (
 	"sync"
 	"time"
 
+	"charactier-proxy/proxy/http1"
+
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 )
 
 // Lane is the fast way to a service: plain requests of HTTP/1.1 go from the
 // client's connection to the slot's and back on one goroutine, past net/http and
-// ReverseProxy. What is not plainly understood, or not yet to be sent anywhere,
+// ReverseProxy; see laneUpload for what has another for a while. What is not plainly understood, or not yet to be sent anywhere,
 // is left to [ServerOptions.Handler], with the bytes that were read, and the
 // connection with it. Both ways share claims, connections to the slots,
 // statistics, log and error answers, so slot and client cannot tell which of them
@@ -37,11 +39,16 @@ type laneConn struct {
 	server *serving
 	conn   *clientConn
 	poll   func(fd uintptr) bool // tryRead, bound once
+	push   func(fd uintptr) bool // tryWrite, bound once
 	work   *laneWork             // nil while nothing was read
 	have   int                   // bytes in work.in
 
-	n       int   // what tryRead read
-	readErr error // or why it could not
+	more    bool  // there may be more to read than tryRead read
+	readErr error // why tryRead read nothing
+	then    turn  // what becomes of the connection next
+
+	out      []byte // what tryWrite has left to write
+	writeErr error  // or why it could not
 
 	fresh      bool      // no request was read yet
 	heading    bool      // the read deadline is that of a head
@@ -81,7 +88,8 @@ const nextHead = 4
 type turn int
 
 const (
-	turnNext     turn = iota // another request may come
+	turnNext     turn = iota // the next request may be answered
+	turnWait                 // its head is not there yet
 	turnEnd                  // it is closed
 	turnHandOver             // the standard lane has it from here on
 	turnPark                 // it is idle
@@ -94,6 +102,7 @@ func serveLane(s *serving, c *clientConn) {
 		s.handOver(c)
 		return
 	}
+	c.raw.Control(tellMore) //nolint:errcheck // without it, we read once more
 	l := &laneConn{server: s, conn: c, fresh: true, idle: time.Now()}
 	l.run()
 }
@@ -109,7 +118,7 @@ var farPast = time.Unix(1, 0)
 
 func (l *laneConn) run() {
 	defer l.survive()
-	l.poll = l.tryRead
+	l.poll, l.push = l.tryRead, l.tryWrite
 	switch l.serve() {
 	case turnHandOver:
 		l.giveBack()
@@ -155,20 +164,8 @@ func (l *laneConn) serve() turn {
 
 // await reads until there is the whole head of a request.
 func (l *laneConn) await() turn {
-	most := l.server.opts.MaxHeaderBytes
-	for {
-		if l.begun() {
-			n, err := l.work.req.Parse(l.work.in[:l.have])
-			switch {
-			case err != nil:
-				return turnHandOver
-			case n == 0 && l.have == laneIn, most > 0 && n > most:
-				return turnHandOver
-			case n > 0:
-				l.work.head = n
-				return turnNext
-			}
-		}
+	l.then = l.parse()
+	for l.then == turnWait {
 		err := l.read()
 		switch {
 		case err == nil:
@@ -179,53 +176,94 @@ func (l *laneConn) await() turn {
 		default:
 			return turnEnd
 		}
-		if l.conn.phase.Load() != int32(phaseHead) {
-			l.conn.phase.Store(int32(phaseHead))
-		}
 	}
+	return l.then
+}
+
+// parse looks for the head of a request in what was read.
+func (l *laneConn) parse() turn {
+	if !l.begun() {
+		return turnWait
+	}
+	most := l.server.opts.MaxHeaderBytes
+	n, err := l.work.req.Parse(l.work.in[:l.have])
+	switch {
+	case err != nil:
+		return turnHandOver
+	case n == 0 && l.have == laneIn, most > 0 && n > most:
+		return turnHandOver
+	case n == 0:
+		return turnWait
+	}
+	l.work.head = n
+	return turnNext
 }
 
 // begun reports whether a request has begun to arrive.
 func (l *laneConn) begun() bool { return l.have >= nextHead || l.have > 0 && l.fresh }
 
-// read reads once. While it waits for a request it needs no buffer.
+// read reads once, or more often where serveHere answers requests. While it waits
+// for a request it needs no buffer.
 func (l *laneConn) read() error {
 	l.boundHead()
 	if err := l.conn.raw.Read(l.poll); err != nil {
 		return err
 	}
-	if l.readErr != nil {
-		return l.readErr
-	}
-	if l.n == 0 {
-		return io.EOF
-	}
-	l.have += l.n
-	return nil
+	return l.readErr
 }
 
-// tryRead is called when there may be something to read.
+// tryRead is called when there may be something to read. It returns false to be
+// called again when there is.
 func (l *laneConn) tryRead(fd uintptr) bool {
 	if l.work == nil {
 		l.work = laneWorks.Get().(*laneWork)
 	}
-	for {
-		n, err := unix.Read(int(fd), l.work.in[l.have:])
-		switch err {
-		case unix.EINTR:
-			continue
-		case unix.EAGAIN:
-			if l.have == 0 {
-				l.release()
-			}
-			return false
-		case nil:
-			l.n, l.readErr = n, nil
-		default:
-			l.n, l.readErr = 0, err
+	n, more, err := readSocketMore(fd, l.work.in[l.have:])
+	switch {
+	case err == unix.EAGAIN:
+		if l.have == 0 {
+			l.release()
 		}
-		return true
+		return false
+	case err == nil && n == 0:
+		err = io.EOF
+	case err == nil && l.conn.phase.Load() != int32(phaseHead):
+		l.conn.phase.Store(int32(phaseHead))
 	}
+	l.have += n
+	l.more, l.readErr = more, err
+	return err != nil || !l.serveHere()
+}
+
+// serveHere looks what has come, and answers a request that is here as a whole
+// without ending the stay with the runtime's poller in which it was read. It
+// reports whether the stay goes on. The poller forgets nothing that happens on the
+// socket meanwhile, so the wait for the next request can begin without a read that
+// would find nothing. That needs the kernel to have said that there was no more, not
+// even the end.
+//
+// In a stay nobody can read from the connection in another way, which is why the
+// whole body must be here, and another goroutine that closes it waits for the
+// stay's end: for as long as the request takes to notice.
+func (l *laneConn) serveHere() bool {
+	if l.then = l.parse(); l.then != turnNext || l.more || !l.whole() {
+		return false
+	}
+	l.then = l.request()
+	if l.then != turnNext {
+		return false
+	}
+	if l.then = l.parse(); l.have > 0 {
+		return false
+	}
+	l.boundHead()
+	return true
+}
+
+// whole reports whether the request's body has come with its head.
+func (l *laneConn) whole() bool {
+	req := &l.work.req
+	return req.Framing() != http1.Chunked && req.Length() <= int64(l.have-l.work.head)
 }
 
 // release gives back what an idle connection does not need.

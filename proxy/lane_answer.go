@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"charactier-proxy/proxy/http1"
+
+	"golang.org/x/sys/unix"
 )
 
 // receive reads the answer and passes it on.
 func (l *laneConn) receive() error {
 	x := &l.work.laneExchange
-	x.buf, x.chunks.Padded = l.work.answer[:], true
+	x.chunks.Padded = true
 	got := laneHeadRoom // up to where buf is filled
 	for {
 		n, err := x.res.Parse(x.buf[laneHeadRoom:got], x.req.Method())
@@ -33,7 +35,7 @@ func (l *laneConn) receive() error {
 		case got == len(x.buf):
 			x.buf = slices.Grow(x.buf, len(x.buf))[:2*len(x.buf)]
 		}
-		n, err = l.readSlot(x.buf[got:], "waiting for the answer", causeHeaderTimeout, x.sentAt, x.slots.headerTimeout)
+		n, err = l.readHead(x.buf[got:])
 		if err != nil {
 			return err
 		}
@@ -71,7 +73,7 @@ func (l *laneConn) deliver(body, got int) error {
 	if isEventStream(x.res.Get(http1.ContentType)) {
 		l.beginStream()
 	}
-	x.closing = x.closing || x.bodyLeft > 0 || l.server.isStopping()
+	x.closing = x.closing || x.unread() || l.server.isStopping()
 	x.status, x.firstByte = x.res.Status(), x.readAt
 	if err := l.writeFirst(body, part, x.readAt); err != nil {
 		return err
@@ -86,9 +88,13 @@ func (l *laneConn) deliver(body, got int) error {
 // letSlotGo gives back the slot's connection after its answer was read.
 func (l *laneConn) letSlotGo() {
 	x := &l.work.laneExchange
-	if x.extra || x.bodyLeft > 0 || x.res.Close() {
+	l.endUpload()
+	if x.extra || x.unread() || x.up.started && !x.up.sent || x.res.Close() {
 		l.closeSlot()
 		return
+	}
+	if x.up.started {
+		x.slot.foreign = true // its deadlines have been anybody's
 	}
 	x.slots.pool.put(x.slot, x.slot.heardAt)
 	x.slot = nil
@@ -212,8 +218,9 @@ func (l *laneConn) writeClient(b []byte, now time.Time) error {
 	span := l.work.claim.service.ProgressTimeout
 	for {
 		l.boundWrite(now, span)
-		n, err := l.conn.Conn.Write(b)
-		switch b = b[n:]; {
+		err := l.write(b)
+		n := len(b) - len(l.out)
+		switch b = l.out; {
 		case err == nil:
 			return nil
 		case isTimeout(err) && n > 0:
@@ -224,6 +231,31 @@ func (l *laneConn) writeClient(b []byte, now time.Time) error {
 			return &laneEnd{causeClientGone, err}
 		}
 	}
+}
+
+// write writes to the client until its deadline. What is left is in l.out.
+func (l *laneConn) write(b []byte) error {
+	l.out, l.writeErr = b, nil
+	if err := l.conn.raw.Write(l.push); err != nil {
+		return err
+	}
+	return l.writeErr
+}
+
+// tryWrite is called when the client may take something.
+func (l *laneConn) tryWrite(fd uintptr) bool {
+	for len(l.out) > 0 {
+		n, err := writeSocket(fd, l.out)
+		l.out = l.out[n:]
+		if err == unix.EAGAIN {
+			return false
+		}
+		if err != nil {
+			l.writeErr = err
+			return true
+		}
+	}
+	return true
 }
 
 // boundWrite grants the client a span, hardly more, from now; zero means no bound.

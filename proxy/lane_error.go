@@ -122,7 +122,7 @@ func (w *laneWriter) Write(p []byte) (int, error) {
 func (w *laneWriter) tell() {
 	x := &w.l.work.laneExchange
 	now := time.Now()
-	x.closing = x.closing || x.bodyLeft > 0 || w.l.server.isStopping()
+	x.closing = x.closing || x.unread() || w.l.server.isStopping()
 	x.status, x.firstByte, w.told = w.status, now, true
 	w.header.Set("Date", now.UTC().Format(http.TimeFormat))
 	if x.closing {

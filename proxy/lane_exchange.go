@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"errors"
-	"io"
 	"time"
 
 	"charactier-proxy/proxy/http1"
@@ -15,12 +14,15 @@ import (
 type laneExchange struct {
 	req http1.Request // both keep their room for fields
 	res http1.Answer
+	up  laneUpload
 	laneState
 }
 
 // laneState is what an exchange begins without.
 type laneState struct {
-	head int // the length of the request's head in work.in
+	head  int    // the length of the request's head in work.in
+	taken int    // the length of the request there
+	begun []byte // what came with its head of the body, framed as for the slot
 
 	lane     *Lane
 	claim    claim
@@ -32,7 +34,7 @@ type laneState struct {
 	start    time.Time
 	gotConn  time.Time
 	sentAt   time.Time
-	bodyLeft int64 // bytes of the body that the client has not sent yet
+	bodyLeft int64 // bytes of a sized body that the client has not sent yet
 
 	slot     *slotConn
 	repeated bool
@@ -60,7 +62,7 @@ type laneState struct {
 func (l *laneConn) begin() bool {
 	x := &l.work.laneExchange
 	lane := l.server.opts.Lane()
-	if lane == nil || !l.fits() || lane.leave != nil && lane.leave(x.req.Path()) {
+	if lane == nil || lane.leave != nil && lane.leave(x.req.Path()) || !l.beginBody() {
 		return false
 	}
 	c, ok := lane.proxy.claimNow(lane.service)
@@ -68,7 +70,7 @@ func (l *laneConn) begin() bool {
 		return false
 	}
 	slots, ok := c.transport.(*transport)
-	if limit := c.service.MaxBodyBytes; !ok || limit > 0 && x.req.Length() > limit {
+	if limit := c.service.MaxBodyBytes; !ok || limit > 0 && max(x.req.Length(), x.in) > limit {
 		c.release()
 		return false
 	}
@@ -76,17 +78,8 @@ func (l *laneConn) begin() bool {
 	x.start = time.Now()
 	c.stats.open.begin(x.start)
 	x.trusted = c.settings.trusts(l.conn.peer, l.conn.unix)
-	x.in = min(x.req.Length(), int64(l.have-x.head))
-	x.bodyLeft = x.req.Length() - x.in
 	x.closing = x.req.Close()
 	return true
-}
-
-// fits reports whether the request's body is one that its own goroutine sends
-// before it looks for an answer.
-func (l *laneConn) fits() bool {
-	req := &l.work.req
-	return req.Framing() != http1.Chunked && req.Length() <= smallBody
 }
 
 // request answers the request whose head is there.
@@ -149,9 +142,12 @@ func (l *laneConn) settle(now time.Time) {
 // finish keeps what the client has sent of its next request.
 func (l *laneConn) finish(now time.Time) {
 	w := l.work
-	used := min(w.head+int(w.req.Length()), l.have) // what was read later did not come this way
-	l.have = copy(w.in[:], withoutEmptyLines(w.in[used:l.have]))
-	linger := w.closing && w.bodyLeft > 0
+	rest := w.in[w.taken:l.have]
+	if w.up.started {
+		rest = w.up.rest
+	}
+	l.have = copy(w.in[:], withoutEmptyLines(rest))
+	linger := w.closing && w.unread()
 	w.laneExchange.reset()
 	l.idle, l.fresh, l.heading = now, false, false
 	if linger {
@@ -168,6 +164,9 @@ func (l *laneConn) finish(now time.Time) {
 func (x *laneExchange) reset() {
 	x.req.Reset()
 	x.res.Reset()
+	if x.up.used {
+		x.up.reset(x.slots)
+	}
 	x.laneState = laneState{}
 }
 
@@ -176,7 +175,7 @@ func (x *laneExchange) reset() {
 func (l *laneConn) converse() error {
 	x := &l.work.laneExchange
 	for {
-		c, err := x.slots.conn(l.server.base, x.repeated, x.start)
+		c, err := x.slots.conn(l.server.base, x.repeated, (*pool).next, x.start)
 		if err != nil {
 			return l.dialFault(err)
 		}
@@ -188,12 +187,12 @@ func (l *laneConn) converse() error {
 		if err = l.exchange(); err == nil {
 			return nil
 		}
-		again := x.mayRepeat(err)
+		again := err == errStale || x.mayRepeat(err)
 		l.closeSlot()
 		if !again {
 			return err
 		}
-		x.repeated = true
+		x.repeated = err != errStale
 	}
 }
 
@@ -243,13 +242,13 @@ func laneCause(err error) cause {
 // still looks for an answer.
 func (l *laneConn) exchange() error {
 	x := &l.work.laneExchange
+	x.buf = l.work.answer[:]
 	if err := l.send(); err != nil {
-		var fault *slotError
-		if x.slot.wrote == 0 || !errors.As(err, &fault) || fault.cause == causeStalled {
+		if x.slot.wrote == 0 || !takesNoMore(err) {
 			return err
 		}
 	}
-	return l.receive()
+	return l.outcomeOf(l.receive())
 }
 
 // send writes the head together with what there is of the body, then the rest as
@@ -259,8 +258,17 @@ func (l *laneConn) send() error {
 	if x.sentAt = x.start; !x.slot.reused {
 		x.sentAt = time.Now() // connecting took its time, and so did the first try if this is the second
 	}
-	if err := x.writeSlot(x.request, x.sentAt); err != nil {
+	if x.bodyLeft == 0 {
+		return x.ask()
+	}
+	if err := x.lookAndWrite(); err != nil {
 		return err
+	}
+	if x.up.used {
+		if x.unread() {
+			l.startUpload()
+		}
+		return nil
 	}
 	for x.bodyLeft > 0 {
 		n, err := l.readBody(w.answer[:min(int64(len(w.answer)), x.bodyLeft)])
@@ -295,26 +303,36 @@ func (l *laneConn) readBody(b []byte) (int, error) {
 			return 0, &laneEnd{causeShuttingDown, errShutdown}
 		case isTimeout(err) && (limit <= 0 || time.Since(since) < limit):
 			continue
-		case err == io.EOF:
-			err = io.ErrUnexpectedEOF
 		}
-		return 0, &laneEnd{bodyCause(err, false), &clientBodyError{err}}
+		return 0, bodyFault(err)
 	}
+}
+
+// lookAndWrite begins a request on a connection that may have been idle.
+func (x *laneExchange) lookAndWrite() error {
+	if x.slot.reused && !x.slot.quiet() {
+		return errStale
+	}
+	return x.writeSlot(x.request, x.sentAt)
 }
 
 // writeSlot writes to the slot, which must take it within the stall limit.
 func (x *laneExchange) writeSlot(b []byte, now time.Time) error {
+	x.boundSlotWrite(now)
+	n, err := x.slot.Conn.Write(b)
+	x.slot.wrote += int64(n)
+	if err != nil {
+		return ioError("sending the request", causeStalled, err)
+	}
+	return nil
+}
+
+func (x *laneExchange) boundSlotWrite(now time.Time) {
 	c := x.slot
 	if stall := x.slots.stall; stall > 0 && c.writeUntil.Before(now.Add(stall)) {
 		c.writeUntil = now.Add(stall + stall/8)
 		c.Conn.SetWriteDeadline(c.writeUntil) //nolint:errcheck // the write tells
 	}
-	n, err := c.Conn.Write(b)
-	c.wrote += int64(n)
-	if err != nil {
-		return ioError("sending the request", causeStalled, err)
-	}
-	return nil
 }
 
 // How long the fast lane waits for the slot before it looks after the client, at
@@ -335,7 +353,7 @@ func (l *laneConn) readSlot(b []byte, op string, late cause, since time.Time, li
 			span = min(span, max(0, limit-now.Sub(since)))
 		}
 		c.boundRead(now, span)
-		n, err := c.Conn.Read(b)
+		n, err := c.take(b)
 		if n > 0 {
 			if x.readAt = time.Now(); c.heard == 0 {
 				c.heardAt = x.readAt
@@ -373,8 +391,11 @@ func (l *laneConn) lookAfterClient(now time.Time, grace time.Duration) error {
 	if l.server.cutting.Load() {
 		return &laneEnd{causeShuttingDown, errShutdown}
 	}
-	events := int16(0)
-	err := l.conn.raw.Control(func(fd uintptr) { events = socketEvents(fd, unix.POLLRDHUP) })
+	events, wanted := int16(0), int16(unix.POLLRDHUP)
+	if up := &l.work.up; up.started && !up.whole.Load() && !up.ended.Load() {
+		wanted = 0 // who reads the body hears when it ends
+	}
+	err := l.conn.raw.Control(func(fd uintptr) { events = socketEvents(fd, wanted) })
 	switch {
 	case err != nil, events&^unix.POLLRDHUP != 0:
 		return &laneEnd{causeClientGone, errClientLeft}
@@ -390,6 +411,7 @@ func (l *laneConn) lookAfterClient(now time.Time, grace time.Duration) error {
 // closeSlot gives up the connection to the slot, if there still is one.
 func (l *laneConn) closeSlot() {
 	if c := l.work.slot; c != nil {
+		l.endUpload()
 		c.Close() //nolint:errcheck // it is given up
 		l.work.slot = nil
 	}

@@ -17,6 +17,9 @@ var claimedByPeers = http1.SetOf(
 	http1.TrueClientIP, http1.CFConnectingIP, http1.FastlyClientIP,
 )
 
+// saidAnew are the fields that never pass as they came.
+var saidAnew = http1.HopByHop | http1.SetOf(http1.XRequestID, http1.TransferEncoding)
+
 // setID gives the request the id that it goes by; see [requestID].
 func (l *laneConn) setID() {
 	x := &l.work.laneExchange
@@ -34,25 +37,28 @@ func (x *laneExchange) requestID() string { return string(x.id[:x.idLen]) }
 // buildHead makes the request for the slot: what [forwardHeaders] and [writeHead]
 // do in the standard lane. The fields keep their order and spelling.
 func (l *laneConn) buildHead() {
-	x, w := &l.work.laneExchange, l.work
-	drop := http1.HopByHop | http1.SetOf(http1.XRequestID)
+	x := &l.work.laneExchange
+	drop := saidAnew
 	has := x.req.Seen()
 	if !x.trusted {
 		drop |= claimedByPeers
 		has &^= claimedByPeers
 	}
-	dst := append(w.room[:0], x.req.FirstLine()...)
+	dst := append(l.work.room[:0], x.req.FirstLine()...)
 	dst = x.req.AppendFields(dst, drop)
 	if !x.trusted {
 		dst = http1.AppendField(dst, forwardedHostField, x.req.Get(http1.Host))
 	}
 	dst = l.appendOrigin(dst, has)
 	dst = http1.AppendField(dst, requestIDField, x.id[:x.idLen])
-	if !has.Has(http1.ContentLength) && expectsBody(x.req.Method()) {
+	switch {
+	case x.req.Framing() == http1.Chunked:
+		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
+	case !has.Has(http1.ContentLength) && expectsBody(x.req.Method()):
 		dst = http1.AppendLength(dst, 0)
 	}
 	dst = append(dst, "\r\n"...)
-	x.request = append(dst, w.in[w.head:w.head+int(x.in)]...)
+	x.request = append(dst, x.begun...)
 }
 
 // appendOrigin says where the request came from, as far as it was not said.

@@ -83,27 +83,52 @@ func TestAStreamThatIsNeverSilentIsCutAtOnce(t *testing.T) {
 	}
 }
 
+// partOfABody are framings of a body with a part of it that is not the last.
+func partOfABody() []string {
+	return []string{"Content-Length: 4\r\n\r\nlo", "Content-Length: 1000000\r\n\r\nlo", "Transfer-Encoding: chunked\r\n\r\n4\r\nlo"}
+}
+
 func TestARequestWhoseBodyIsStillArrivingIsAnsweredWhenItIsCut(t *testing.T) {
 	slot := proxytest.Start(t, func(c *proxytest.Conn) {
 		c.Head()
 		c.Hang()
 	})
-	f := startFront(t, slot.Addr(), func(o *frontOptions) { o.server.ShutdownTimeout = 100 * time.Millisecond })
-	c := f.dial()
-	c.say("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nlo")
-	f.await("the request", func() bool { return f.stats().InFlight == 1 })
-	start := time.Now()
-	if err := f.stop(); err == nil {
-		t.Error("no error tells of a request that was cut")
+	for _, body := range partOfABody() {
+		f := startFront(t, slot.Addr(), func(o *frontOptions) { o.server.ShutdownTimeout = 100 * time.Millisecond })
+		c := f.dial()
+		c.say("POST / HTTP/1.1\r\nHost: a\r\n" + body)
+		f.await("the request", func() bool { return f.stats().InFlight == 1 })
+		start := time.Now()
+		if err := f.stop(); err == nil {
+			t.Error("no error tells of a request that was cut")
+		}
+		if took := time.Since(start); took > cutTime {
+			t.Errorf("stopping took %v", took)
+		}
+		if e := f.entry(1); e["cause"] != string(causeShuttingDown) {
+			t.Errorf("access log: %v", e)
+		}
+		if res, _ := c.whole("POST"); res.StatusCode != 503 {
+			t.Error(res.Status)
+		}
 	}
-	if took := time.Since(start); took > cutTime {
-		t.Errorf("stopping took %v", took)
-	}
-	if e := f.entry(1); e["cause"] != string(causeShuttingDown) {
-		t.Errorf("access log: %v", e)
-	}
-	if res, _ := c.whole("POST"); res.StatusCode != 503 {
-		t.Error(res.Status)
+}
+
+func TestARequestWhoseBodyIsStillArrivingEndsWellWhenTheServerStops(t *testing.T) {
+	slot := proxytest.Start(t, proxytest.KeepAlive("ok"))
+	for framing, request := range uploads(2 * spliceFrom) {
+		f := startFront(t, slot.Addr(), longStop)
+		c, idle := f.dial(), f.dial()
+		c.say(request[:100_000])
+		f.await("the request", func() bool { return f.stats().InFlight == 1 })
+		idle.get("/")
+		ended := f.stopping()
+		idle.ended()
+		c.say(request[100_000:])
+		if res, body := c.whole("POST"); body != "ok" || !res.Close {
+			t.Errorf("%s: %s with %q, close %v", framing, res.Status, body, res.Close)
+		}
+		f.ends(ended, patience)
 	}
 }
 

@@ -88,6 +88,7 @@ func TestTheFastLaneAllocatesNothing(t *testing.T) {
 	for name, peers := range map[string][]netip.Prefix{"trusted": loopback(), "untrusted": nil} {
 		t.Run(name, func(t *testing.T) { allocatesNothing(t, []byte(named), peers) })
 	}
+	t.Run("in chunks", func(t *testing.T) { allocatesNothing(t, []byte(chunkedPost+"5\r\nhello\r\n0\r\n\r\n"), nil) })
 }
 
 func allocatesNothing(t *testing.T, request []byte, trusted []netip.Prefix) {
@@ -111,6 +112,7 @@ func allocatesNothing(t *testing.T, request []byte, trusted []netip.Prefix) {
 // follows on it takes the same lane.
 func TestWhatIsNotPlainTakesTheStandardLane(t *testing.T) {
 	const plain = "GET /a?b=c HTTP/1.1\r\nHost: a\r\n\r\n"
+	const chunks = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 	for name, tt := range map[string]struct {
 		request string
 		lane    string
@@ -120,8 +122,13 @@ func TestWhatIsNotPlainTakesTheStandardLane(t *testing.T) {
 		"with a small body":     {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", laneFast, 1},
 		"HEAD":                  {"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", laneFast, 1},
 		"two at once":           {plain + plain, laneFast, 2},
-		"in chunks":             {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", laneStandard, 1},
-		"with a large body":     {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\n" + strings.Repeat("x", 20000), laneStandard, 1},
+		"in chunks":             {chunks + "1\r\na\r\n0\r\n\r\n" + plain, laneFast, 2},
+		"in many chunks":        {chunks + strings.Repeat("3e8;a=b\r\n"+strings.Repeat("x", 1000)+"\r\n", 100) + "0\r\n\r\n" + plain, laneFast, 2},
+		"with trailers":         {chunks + "1\r\na\r\n0\r\nX-Sum: 1\r\n\r\n" + plain, laneFast, 2},
+		"announcing trailers":   {"POST / HTTP/1.1\r\nHost: a\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Sum: 1\r\n\r\n", laneStandard, 1},
+		"in odd chunks":         {chunks + "1 \r\na\r\n0\r\n\r\n", laneStandard, 1},
+		"with a large body":     {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\n" + strings.Repeat("x", 20000) + plain, laneFast, 2},
+		"with a very large one": {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n" + strings.Repeat("x", 2000000) + plain, laneFast, 2},
 		"with a large head":     {"GET / HTTP/1.1\r\nHost: a\r\nX-A: " + strings.Repeat("x", laneIn) + "\r\n\r\n", laneStandard, 1},
 		"of HTTP/1.0":           {"GET / HTTP/1.0\r\nHost: a\r\n\r\n", laneStandard, 1},
 		"absolute":              {"GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", laneStandard, 1},

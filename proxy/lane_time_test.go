@@ -18,6 +18,7 @@ func slowClients(span time.Duration) func(*frontOptions) {
 // from when the slot was last heard of.
 func TestASlotThatTakesItsTimeMakesNoClientSlow(t *testing.T) {
 	const span, longer = 100 * time.Millisecond, 300 * time.Millisecond
+	const get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 	for name, script := range map[string]func(*proxytest.Conn){
 		"after an early hint": func(c *proxytest.Conn) {
 			c.Say("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n")
@@ -47,14 +48,15 @@ func TestASlotThatTakesItsTimeMakesNoClientSlow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			slot := proxytest.Start(t, func(c *proxytest.Conn) {
-				for c.Head() != "" {
+				for c.Request() != nil {
 					script(c)
 				}
 			})
 			f := startFront(t, slot.Addr(), slowClients(span))
 			c := f.dial()
-			for n := range 2 { // the second meets the deadlines of the first
-				c.say("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+			requests := []string{get, get, uploads(20_000)["sized"], get, uploads(20_000)["in chunks"], uploads(2 * spliceFrom)["sized"]}
+			for n, request := range requests { // each meets the deadlines of the one before
+				c.say(request)
 				res, body := c.whole("GET")
 				if res.StatusCode == 103 {
 					res, body = c.whole("GET")

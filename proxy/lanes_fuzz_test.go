@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"maps"
@@ -12,11 +13,13 @@ import (
 	"testing"
 	"time"
 
+	"charactier-proxy/proxy/http1"
+
 	"github.com/google/go-cmp/cmp"
 )
 
-// FuzzLanes sends the same bytes through both lanes: the slot must see the same
-// requests, and the client the same answers.
+// FuzzLanes sends the same bytes, in one piece or two, through both lanes: the slot
+// must see the same requests, and the client the same answers.
 func FuzzLanes(f *testing.F) {
 	for _, seed := range []string{
 		"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -29,8 +32,14 @@ func FuzzLanes(f *testing.F) {
 		"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabc", "GET / HTTP/1.1\r\nHost: a\r\nCookie: b\r\ncookie: c\r\n\r\n",
 		"GET /close HTTP/1.1\r\nHost: a\r\n\r\n", "GET /chunks HTTP/1.1\r\nHost: a\r\n\r\n", "GET /304 HTTP/1.1\r\nHost: a\r\n\r\n",
 		"GET /204 HTTP/1.1\r\nHost: a\r\n\r\n", "HEAD /chunks HTTP/1.1\r\nHost: a\r\n\r\n",
+		chunkedPost + "5;a=\"b\"\r\nhello\r\n000a\r\n0123456789\r\n0\r\nX-Sum: 1\r\nx_forwarded-for: 2\r\nContent-Length: 3\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n",
+		chunkedPost + "5\r\nhel", chunkedPost + "5\r\nhello!\r\n0\r\n\r\n", chunkedPost + "0\r\nA: b\x00\r\n\r\n", chunkedPost + "1\r\na\r\n0\r\nA: b\n\r\n",
+		chunkedPost + "3e80\r\n" + strings.Repeat("x", 16000) + "\r\n0\r\n\r\nPOST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok",
+		"POST /chunks HTTP/1.1\r\nHost: a\r\nContent-Length: 17000\r\n\r\n" + strings.Repeat("x", 17000) + "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
 	} {
-		f.Add([]byte(seed))
+		for _, cut := range []uint16{0, 3, 10, 20, 30, 50} {
+			f.Add([]byte(seed), cut)
+		}
 	}
 	slot := startHandler(f, mirror)
 	lanes := map[string]*front{}
@@ -40,15 +49,27 @@ func FuzzLanes(f *testing.F) {
 			o.server.ReadHeaderTimeout, o.service.ProgressTimeout = time.Second, time.Second
 		})
 	}
-	f.Fuzz(func(t *testing.T, wire []byte) {
+	f.Fuzz(func(t *testing.T, wire []byte, cut uint16) {
 		if strings.Contains(string(wire), "PRI") || strings.Contains(string(wire), "xpect") {
 			return // HTTP/2, and interim answers whose number is the slot's mood
 		}
-		fast, standard := conversation(t, lanes[laneFast].addr, wire), conversation(t, lanes[laneStandard].addr, wire)
-		if diff := cmp.Diff(standard, fast); diff != "" {
+		first, rest := cutBody(wire, int(cut))
+		standard, fast := lanes[laneStandard].conversation(t, first, rest), lanes[laneFast].conversation(t, first, rest)
+		if diff := cmp.Diff(standard, fast); diff != "" && !(bytes.Contains(wire, []byte("chunked")) && stricter(standard, fast)) {
 			t.Errorf("the lanes differ (-standard +fast):\n%s", diff)
 		}
 	})
+}
+
+const chunkedPost = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+// stricter reports whether all that differs is that the fast lane refused a body
+// that the other lane bore with: it had begun to send it when it found that the
+// chunks do not keep to the grammar.
+func stricter(standard, fast []heard) bool {
+	n := len(fast) - 1
+	return n >= 0 && len(standard) > n && fast[n].Header.Get(errorCauseField) == string(causeBodyMalformed) &&
+		cmp.Equal(standard[:n], fast[:n])
 }
 
 // mirror answers with what it was asked, in one of several framings.
@@ -60,7 +81,7 @@ func mirror(w http.ResponseWriter, r *http.Request) {
 			text += fmt.Sprintf("%s: %q\n", name, r.Header[name])
 		}
 	}
-	text += fmt.Sprintf("length %d, %v\n%q %v\n", r.ContentLength, r.TransferEncoding, body, err)
+	text += fmt.Sprintf("length %d, %v\n%q %v\n%q", r.ContentLength, r.TransferEncoding, body, err, r.Trailer)
 	w.Header().Set("Date", "Tue, 24 Nov 2026 12:00:00 GMT")
 	switch r.URL.Path {
 	case "/close":
@@ -87,20 +108,58 @@ type heard struct {
 	Close  bool
 }
 
-// conversation says the bytes and then no more, and returns what was answered.
-func conversation(t *testing.T, addr string, wire []byte) []heard {
-	c, err := net.Dial("tcp", addr)
+// cutBody cuts within the body of the first request, if the fast lane takes it.
+// (A head that net/http refuses before it was written is another matter: its
+// answer may be lost.)
+func cutBody(wire []byte, at int) (first, rest []byte) {
+	var plain http1.Request
+	head, _ := plain.Parse(wire)
+	src := bytes.NewReader(wire)
+	br := bufio.NewReader(src)
+	req, err := http.ReadRequest(br)
+	if err != nil || head == 0 {
+		return wire, nil
+	}
+	io.Copy(io.Discard, req.Body) //nolint:errcheck // its end is where it is found to be wrong
+	if end := len(wire) - src.Len() - br.Buffered(); end > head {
+		at = head + at%(end-head)
+		return wire[:at], wire[at:]
+	}
+	return wire, nil
+}
+
+// awaitRead waits until the proxy has read all that the client sent so far.
+func (f *front) awaitRead(t *testing.T, c net.Conn) {
+	for start := time.Now(); time.Since(start) < patience; time.Sleep(20 * time.Microsecond) {
+		if unsent(t, c) == 0 && f.anyConn(func(cc *clientConn) bool {
+			return cc.RemoteAddr().String() == c.LocalAddr().String() && !cc.unread()
+		}) {
+			return
+		}
+	}
+	t.Fatal("the proxy does not read")
+}
+
+// conversation says the bytes in two pieces and then no more, and returns what was
+// answered.
+func (f *front) conversation(t *testing.T, first, rest []byte) []heard {
+	f.conns.Clear()
+	c, err := net.Dial("tcp", f.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(patience)) //nolint:errcheck // then the test hangs less politely
-	c.Write(wire)                           //nolint:errcheck // the answer tells
-	c.(*net.TCPConn).CloseWrite()           //nolint:errcheck // the answer tells
+	c.Write(first)                          //nolint:errcheck // the answer tells
+	if len(first) > 0 && len(rest) > 0 {
+		f.awaitRead(t, c)
+	}
+	c.Write(rest)                 //nolint:errcheck // the answer tells
+	c.(*net.TCPConn).CloseWrite() //nolint:errcheck // the answer tells
 	var all []heard
 	for br := bufio.NewReader(c); ; {
 		method := http.MethodGet
-		if len(all) == 0 && strings.HasPrefix(string(wire), "HEAD ") {
+		if len(all) == 0 && strings.HasPrefix(string(first)+string(rest), "HEAD ") {
 			method = http.MethodHead
 		}
 		res, err := http.ReadResponse(br, &http.Request{Method: method})

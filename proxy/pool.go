@@ -22,12 +22,23 @@ type pool struct {
 // get returns an idle connection that is still good, or nil.
 func (p *pool) get(now time.Time) *slotConn {
 	for {
-		c := p.pop()
-		if c == nil {
-			return nil
+		c := p.next(now)
+		if c == nil || c.quiet() {
+			return c
 		}
-		if now.Before(c.expiry) && c.quiet() {
-			c.reused = true
+		c.Close()
+	}
+}
+
+// next returns an idle connection that is young enough, or nil. Whoever uses it
+// must look first whether it is quiet.
+func (p *pool) next(now time.Time) *slotConn {
+	for {
+		c := p.pop()
+		if c == nil || now.Before(c.expiry) {
+			if c != nil {
+				c.reused = true
+			}
 			return c
 		}
 		c.Close()

@@ -12,8 +12,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // maxHead bounds the head of an answer together with the informational ones
@@ -56,6 +54,8 @@ type slotConn struct {
 	// there may be others, of the standard lane.
 	readUntil, writeUntil time.Time
 	foreign               bool
+
+	asking asking
 }
 
 // dialSlot connects to "host:port" or "unix:/path".
@@ -78,7 +78,7 @@ func newSlotConn(nc net.Conn, share *roomShare) (*slotConn, error) {
 	if c.raw, err = sc.SyscallConn(); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	c.br, c.look = bufio.NewReader(c), c.lookAt
+	c.br, c.look, c.asking.step = bufio.NewReader(c), c.lookAt, c.askStep
 	return c, nil
 }
 
@@ -131,11 +131,7 @@ func (c *slotConn) quiet() bool {
 }
 
 // lookAt looks at the socket for quiet.
-func (c *slotConn) lookAt(fd uintptr) {
-	fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	n, err := unix.Poll(fds[:], 0)
-	c.isQuiet = n == 0 && err == nil
-}
+func (c *slotConn) lookAt(fd uintptr) { c.isQuiet = silentSocket(fd) }
 
 // Read is what the buffered reader reads through. It bounds heads in size and
 // the gaps of bodies in time, and remembers why reading ended.

@@ -69,7 +69,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	for {
-		c, err := t.conn(x.ctx, x.repeated, time.Now())
+		c, err := t.conn(x.ctx, x.repeated, (*pool).get, time.Now())
 		if err != nil {
 			x.closeBody()
 			return nil, err
@@ -86,13 +86,14 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// conn returns a connection to the slot: an idle one unless fresh is asked for.
-func (t *transport) conn(ctx context.Context, fresh bool, now time.Time) (*slotConn, error) {
+// conn returns a connection to the slot: an idle one, by pick, unless fresh is
+// asked for.
+func (t *transport) conn(ctx context.Context, fresh bool, pick func(*pool, time.Time) *slotConn, now time.Time) (*slotConn, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	if !fresh {
-		if c := t.pool.get(now); c != nil {
+		if c := pick(&t.pool, now); c != nil {
 			return c, nil
 		}
 	}

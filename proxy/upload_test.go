@@ -26,8 +26,8 @@ func TestASlotThatFailsDuringAnUploadIsAnsweredFor(t *testing.T) {
 			io.Copy(io.Discard, c) //nolint:errcheck // until it is closed
 		}, []cause{causeProtocol}},
 	} {
-		for _, framing := range []string{"Content-Length: 100000\r\n\r\nhe", "Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n"} {
-			t.Run(name+", "+framing[:2], func(t *testing.T) {
+		for _, framing := range []string{"Content-Length: 100000\r\n\r\nhe", "Content-Length: 1000000\r\n\r\nhe", "Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n"} {
+			t.Run(name+", "+framing[:20], func(t *testing.T) {
 				slot := proxytest.Start(t, func(c *proxytest.Conn) {
 					c.Head()
 					io.ReadFull(c, make([]byte, 2)) //nolint:errcheck // the body has begun

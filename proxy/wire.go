@@ -138,6 +138,8 @@ func trailerAllowed(name string) bool {
 	return httpguts.ValidTrailerHeader(name) && httpguts.ValidHeaderFieldName(name)
 }
 
+func invalidValue(v string) bool { return !httpguts.ValidHeaderFieldValue(v) }
+
 // writeFields writes the header in the order of its names, each value as given.
 func writeFields(b *bytes.Buffer, h http.Header) error {
 	var room [32]string // so that an ordinary header costs no allocation
@@ -152,7 +154,7 @@ func writeFields(b *bytes.Buffer, h http.Header) error {
 		}
 		values := h[name]
 		for _, v := range values {
-			if !httpguts.ValidHeaderFieldValue(v) {
+			if invalidValue(v) {
 				return fmt.Errorf("value of header %s is not valid", name)
 			}
 			if !ofOurs(name, values) {
@@ -191,8 +193,8 @@ func frameChunk(b []byte, n int) []byte {
 func lastChunk(trailer http.Header) ([]byte, error) {
 	var b bytes.Buffer
 	b.WriteString("0\r\n")
-	for name := range trailer {
-		if !trailerAllowed(name) {
+	for name, values := range trailer {
+		if !trailerAllowed(name) || slices.ContainsFunc(values, invalidValue) {
 			return nil, errors.New("the trailers are not valid")
 		}
 	}

@@ -95,9 +95,8 @@ func BenchmarkChunks(b *testing.B) {
 			b.SetBytes(int64(body.Len()))
 			b.ReportAllocs()
 			for b.Loop() {
-				var c Chunks
-				if _, err := c.Scan(body.Bytes()); err != nil || !c.Done() {
-					b.Fatal(err)
+				if n, err := follow(new(Chunks), body.Bytes()); n != body.Len() || err != nil {
+					b.Fatal(n, err)
 				}
 			}
 		})
@@ -137,7 +136,7 @@ func TestNothingIsAllocated(t *testing.T) {
 		out = AppendLength(AppendStatusLine(room, a.Status()), a.Length())
 		a.AppendFields(out, HopByHop|SetOf(ContentLength))
 		var c Chunks
-		if n, err := c.Scan(body); n != len(body) || err != nil {
+		if n, err := follow(&c, body); n != len(body) || err != nil {
 			t.Fatal(n, err)
 		}
 	})

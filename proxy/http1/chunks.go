@@ -31,6 +31,9 @@ type Chunks struct {
 	// Padded bears with space between a chunk's size and the end of its line, as
 	// some old servers have it.
 	Padded bool
+	// AnyTrailer takes trailers that must not be there too: for those who look at
+	// trailers before they pass them on.
+	AnyTrailer bool
 
 	state  chunkState
 	err    error
@@ -43,10 +46,9 @@ type Chunks struct {
 	trailers int // bytes of the trailer section
 	name     [longestName]byte
 	named    int // bytes of this trailer's name
-	seen     Set
 }
 
-// longestName is more than any known or forbidden field has.
+// longestName is more than any forbidden field has.
 const longestName = 32
 
 type chunkState uint8
@@ -77,25 +79,17 @@ const (
 // Done reports whether the body is complete.
 func (c *Chunks) Done() bool { return c.state == atEnd }
 
-// Trailers returns which known fields the trailers have had so far.
-func (c *Chunks) Trailers() Set { return c.seen }
+// Trailing reports whether what comes next, up to the body's end, are trailers
+// and the empty line behind them.
+func (c *Chunks) Trailing() bool { return c.state >= atTrailer && c.state < atEnd }
 
-// Scan returns how many bytes from the start of b belong to the body: all of
-// them, unless it ends within. What it returns beside an error was good.
-func (c *Chunks) Scan(b []byte) (int, error) {
-	n := 0
-	for n < len(b) && c.state != atEnd {
-		_, used, err := c.Next(b[n:])
-		n += used
-		if err != nil {
-			return n, err
-		}
-	}
-	return n, nil
-}
+// Due returns how many bytes are still to come of the body, as far as that is
+// known. There may be more.
+func (c *Chunks) Due() int64 { return c.left }
 
 // Next returns the first piece of data in b and the number of bytes up to its
-// end. Without data it is what b has of the frame, up to the body's end at most.
+// end. Without data it is what b has of the frame, up to where the trailers begin
+// or the body ends at most.
 func (c *Chunks) Next(b []byte) (data []byte, used int, err error) {
 	for i := 0; i < len(b) && c.err == nil; i++ {
 		switch c.state {
@@ -108,13 +102,17 @@ func (c *Chunks) Next(b []byte) (data []byte, used int, err error) {
 			}
 			return b[i:end], end, nil
 		}
-		if c.state >= atTrailer {
+		trailing := c.Trailing()
+		if trailing {
 			c.stepTrailer(b[i])
 		} else {
 			c.step(b[i])
 		}
-		if c.err != nil {
+		switch {
+		case c.err != nil:
 			return nil, i, c.err
+		case c.Trailing() && !trailing:
+			return nil, i + 1, nil
 		}
 	}
 	if c.err != nil {

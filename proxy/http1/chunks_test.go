@@ -1,8 +1,6 @@
 package http1
 
 import (
-	"bytes"
-	"fmt"
 	"strings"
 	"testing"
 )
@@ -21,6 +19,16 @@ func decode(wire []byte, piece int, padded bool) (data []byte, n int, done bool,
 		}
 	}
 	return data, n, c.Done(), err
+}
+
+// follow takes what of b belongs to the body and returns how much that is.
+func follow(c *Chunks, b []byte) (n int, err error) {
+	for n < len(b) && !c.Done() && err == nil {
+		var used int
+		_, used, err = c.Next(b[n:])
+		n += used
+	}
+	return n, err
 }
 
 func TestABodyInChunksIsFollowedToItsEnd(t *testing.T) {
@@ -118,7 +126,7 @@ func TestMalformedChunksAreRefused(t *testing.T) {
 func TestAnErrorInChunksStays(t *testing.T) {
 	var c Chunks
 	for range 3 {
-		if n, err := c.Scan([]byte("x")); n != 0 || err != ErrChunk || c.Done() {
+		if n, err := follow(&c, []byte("x")); n != 0 || err != ErrChunk || c.Done() {
 			t.Error(n, err)
 		}
 	}
@@ -145,33 +153,49 @@ func TestPaddedSizesAreBorneWithOnRequest(t *testing.T) {
 	}
 }
 
-func TestTrailersThatAreKnownAreTold(t *testing.T) {
-	var c Chunks
-	wire := []byte("0\r\nX-Forwarded-For: a\r\nX-Forwarded-Something-Rather-Long-Indeed: b\r\nServer-Timing: c\r\n\r\n")
-	if n, err := c.Scan(wire); n != len(wire) || err != nil || !c.Done() {
-		t.Fatal(n, err)
-	}
-	if got, want := c.Trailers(), SetOf(XForwardedFor, XForwardedOther); got != want {
-		t.Errorf("%b, want %b", got, want)
+func TestTrailersAreToldFromWhatIsBeforeThem(t *testing.T) {
+	const before, trailers = "5;a\r\nhello\r\n0;b\r\n", "X-Sum: 1\r\nContent-Length: 5\r\n\r\n"
+	wire := []byte(before + trailers + "GET /")
+	for piece := 1; piece <= len(wire); piece++ {
+		c, got := Chunks{AnyTrailer: true}, ""
+		for n := 0; n < len(wire) && !c.Done(); {
+			trailing := c.Trailing()
+			_, used, err := c.Next(wire[n:min(n+piece, len(wire))])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if trailing {
+				got += string(wire[n : n+used])
+			}
+			n += used
+		}
+		if got != trailers || !c.Done() || c.Trailing() {
+			t.Errorf("in pieces of %d: %q", piece, got)
+		}
 	}
 }
 
-// What is passed on byte for byte must be what was decoded.
-func TestScanTakesWhatNextTakes(t *testing.T) {
-	wire := fmt.Appendf(nil, "5;a\r\nhello\r\n%x\r\n%s\r\n0\r\nX: y\r\n\r\nGET /", 3000, bytes.Repeat([]byte("x"), 3000))
-	for piece := 1; piece < 100; piece++ {
+// Whoever reads no more than is due reads nothing of the next request.
+func TestWhatIsDueBelongsToTheBody(t *testing.T) {
+	wire := []byte("3\r\nabc\r\n000a\r\n0123456789\r\n0\r\nX: y\r\n\r\n")
+	for piece := 1; piece <= len(wire); piece++ {
 		var c Chunks
-		n := 0
-		for n < len(wire) && !c.Done() {
-			b := wire[n:min(n+piece, len(wire))]
-			took, err := c.Scan(b)
-			if err != nil || took < len(b) && !c.Done() {
-				t.Fatal(took, err)
+		for n := 0; n < len(wire); {
+			if due := c.Due(); due < 0 || int(due) > len(wire)-n {
+				t.Fatalf("%d bytes are due of %q", due, wire[n:])
 			}
-			n += took
+			_, used, err := c.Next(wire[n:min(n+piece, len(wire))])
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += used
 		}
-		if n != len(wire)-len("GET /") || !c.Done() {
-			t.Errorf("in pieces of %d: %d bytes", piece, n)
+		if c.Due() != 0 || !c.Done() {
+			t.Errorf("at the end %d are due", c.Due())
 		}
+	}
+	var c Chunks
+	if _, err := follow(&c, []byte("1000\r\nx")); err != nil || c.Due() != 0xfff {
+		t.Errorf("%d are due, %v", c.Due(), err)
 	}
 }

@@ -157,17 +157,6 @@ func (h *Head) Get(k Known) []byte {
 	return nil
 }
 
-// Find returns the first field from i on whose name, spelled in lower case, is
-// that; -1 if there is none.
-func (h *Head) Find(name string, i int) int {
-	for ; i < len(h.fields); i++ {
-		if equalFold(h.Name(i), name) {
-			return i
-		}
-	}
-	return -1
-}
-
 // AppendFields appends the fields as they were spelled, but for those in drop
 // and those that do not pass: what Connection names, a repeated or overruled
 // Content-Length, and what is about chunks where there are none. Neighbours are

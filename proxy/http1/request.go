@@ -85,14 +85,6 @@ func (r *Request) Path() []byte {
 	return r.Target()
 }
 
-// Query returns what follows the question mark, nil if there is none.
-func (r *Request) Query() []byte {
-	if r.query == 0 {
-		return nil
-	}
-	return r.buf[r.query : r.first-len(version)]
-}
-
 // version is how a request line ends.
 const version = " HTTP/1.1\r\n"
 

@@ -57,12 +57,9 @@ func (c *Chunks) inName(b byte) {
 
 func (c *Chunks) endName() {
 	c.state = inTrailerValue
-	name := c.name[:min(c.named, len(c.name))]
-	if forbiddenTrailer(name) {
+	if !c.AnyTrailer && forbiddenTrailer(c.name[:min(c.named, len(c.name))]) {
 		c.err = ErrForbiddenTrailer
-		return
 	}
-	c.seen |= knownOf(name).bit()
 }
 
 // forbiddenTrailer reports whether a field, spelled in lower case, is about

@@ -55,6 +55,7 @@ const quick = `    shared: [.env]
 
 func bootProduction(t *testing.T, s settings) *production {
 	t.Helper()
+	t.Parallel()
 	for _, name := range []string{"node", "npm", "git", "nginx"} {
 		program(t, name, name)
 	}

@@ -48,6 +48,7 @@ func inside(t *testing.T, test func(t *testing.T)) {
 
 func bootForParts(t *testing.T, files map[string]string) *sdbox.Box {
 	t.Helper()
+	t.Parallel()
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -49,10 +49,10 @@ func build(dir string) (binaries, error) {
 	if os.Getenv("E2E_RACE") == "0" {
 		race = nil
 	}
-	if err := goBuild(b.daemon, "charactier-proxy/cmd/charactier-proxy", race...); err != nil {
+	if err := goBuild(nil, b.daemon, "charactier-proxy", race...); err != nil {
 		return b, err
 	}
-	return b, goBuild(b.ctl, "charactier-proxy/cmd/charactier-proxyctl")
+	return b, goBuild(nil, b.ctl, "charactier-proxyctl")
 }
 
 // dependOnSources makes go test run a test again, instead of repeating a
@@ -73,10 +73,11 @@ var dependOnSources = sync.OnceValue(func() error {
 	})
 })
 
-func goBuild(to, pkg string, flags ...string) error {
-	cmd := exec.Command("go", append(append([]string{"build", "-pgo=off"}, flags...), "-o", to, pkg)...)
+func goBuild(env []string, to, name string, flags ...string) error {
+	cmd := exec.Command("go", append(append([]string{"build", "-pgo=off"}, flags...), "-o", to, "charactier-proxy/cmd/"+name)...)
+	cmd.Env = append(os.Environ(), env...)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("building %s: %w\n%s", pkg, err, out)
+		return fmt.Errorf("building %s: %w\n%s", name, err, out)
 	}
 	return nil
 }

@@ -30,8 +30,11 @@ type server struct {
 }
 
 // bootServer starts both slots; the daemon is installed and left to the test.
+// Like all tests with a machine of their own, which mostly wait, the test runs
+// beside others.
 func bootServer(t *testing.T) *server {
 	t.Helper()
+	t.Parallel()
 	program(t, "node", "nodejs")
 	if err := npmCI(); err != nil {
 		t.Fatal(err)
@@ -70,7 +73,7 @@ var buildShipped = sync.OnceValues(func() (dir string, err error) {
 		return "", err
 	}
 	for _, name := range []string{"charactier-proxy", "charactier-proxyctl"} {
-		if err := goBuild(filepath.Join(dir, name), "charactier-proxy/cmd/"+name, "-trimpath"); err != nil {
+		if err := goBuild([]string{"CGO_ENABLED=0"}, filepath.Join(dir, name), name, "-trimpath"); err != nil {
 			return "", err
 		}
 	}
@@ -79,7 +82,6 @@ var buildShipped = sync.OnceValues(func() (dir string, err error) {
 
 func shippedPrograms(t *testing.T) string {
 	t.Helper()
-	t.Setenv("CGO_ENABLED", "0")
 	dir, err := buildShipped()
 	if err != nil {
 		t.Fatal(err)
