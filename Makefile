@@ -10,7 +10,7 @@ LINT        := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 PREFIX  ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all build test deps vet unit soak fuzz lint demo bench bench-deps pgo install uninstall clean
+.PHONY: all build test deps vet unit soak chaos fuzz lint demo bench bench-deps pgo install uninstall clean
 
 all: build
 
@@ -45,6 +45,15 @@ unit:
 # million requests, ten thousand switches for leaks, two hundred kills.
 soak:
 	SOAK=1 $(GO) test -count=1 -timeout 80m -v -run 'Soak' ./cmd/...
+
+# chaos breaks everything at random under load of all kinds, for MINUTES, and
+# judges each request; it fails on a broken promise. SEED repeats what was done,
+# and OUT gets the logs: make chaos SEED=7 MINUTES=10
+SEED    ?= $(shell date +%s)
+MINUTES ?= 10
+chaos:
+	CHAOS_SEED=$(SEED) CHAOS_SECONDS=$$(($(MINUTES) * 60)) CHAOS_OUT=$(abspath $(OUT))/chaos \
+		$(GO) test -count=1 -timeout $$(($(MINUTES) + 20))m -v -run '^TestChaos$$' ./cmd/internal/e2e
 
 # fuzz gives each fuzz target FUZZTIME.
 FUZZTIME ?= 30s

@@ -37,6 +37,7 @@ var floors = []struct {
 	{"cmd/internal/paths", []string{"switcher/control"}, nil},
 	{"cmd/internal/load", nil, nil},
 	{"cmd/internal/notify", nil, nil},
+	{"cmd/internal/handover", nil, []string{"golang.org/x/sys"}},
 	{"cmd/internal/spelling", nil, nil},
 	{"cmd/internal/nginx", nil, nil},
 	{"cmd/internal/sdbox", nil, []string{"golang.org/x/sys"}},
@@ -47,6 +48,7 @@ var floors = []struct {
 	{"cmd/internal/bench/report", nil, nil},
 	{"cmd/internal/bench/drive", nil, []string{"golang.org/x/sys"}},
 	{"cmd/internal/bench", []string{"cmd/internal/bench/...", "switcher/control"}, []string{"golang.org/x/sync", "golang.org/x/sys"}},
+	{"cmd/internal/chaos", []string{"switcher", "switcher/control", "cmd/internal/load"}, []string{"github.com/coder/websocket", "golang.org/x/sys"}},
 	{"cmd/internal/e2e", []string{"cmd/internal/...", "switcher", "switcher/control", "systemd"}, nil},
 	{
 		"cmd/charactier-proxy",

@@ -145,7 +145,7 @@ func (x *relay) accessEntry(aborted bool) *accessEntry {
 		id: x.id, service: x.service, lane: laneStandard, client: x.client,
 		method: x.r.Method, host: x.r.Host, target: x.r.RequestURI, proto: x.r.Proto,
 		status: x.w.status, in: in, out: out, total: time.Since(x.start), held: x.claim.held,
-		cause: x.cause, err: x.err, upgrade: x.upgrade, stream: x.stream, assets: x.assets, aborted: aborted,
+		cause: x.cause, err: x.err, upgrade: x.upgrade, stream: x.ending != nil, assets: x.assets, aborted: aborted,
 	}
 	if !x.timing.gotConn.IsZero() {
 		e.connect = x.timing.gotConn.Sub(x.claimed)

@@ -43,7 +43,10 @@ type clientConn struct {
 	writeSpan     time.Duration // what the owner grants a write
 	halfClosed    time.Time     // when the client shut down its writing side
 	halfCloseTime time.Duration // how long a request goes on after that; 0 means no bound
+	nudged        bool          // its read was ended so that it can be passed on
 	closeOnce     sync.Once
+
+	passed atomic.Bool // another process has it
 }
 
 // connPhase is where a connection is between two requests.
@@ -101,6 +104,9 @@ func (c *clientConn) Read(p []byte) (int, error) {
 		return c.readStart(p)
 	}
 	n, err := c.read(p)
+	for n == 0 && c.wasNudged(err) {
+		n, err = c.read(p)
+	}
 	if n == 0 && err == io.EOF && len(p) == 1 && c.raw != nil {
 		return 0, c.withhold()
 	}
@@ -113,7 +119,13 @@ func (c *clientConn) Read(p []byte) (int, error) {
 func (c *clientConn) readStart(p []byte) (int, error) {
 	kept := 0
 	for {
+		if kept == 0 && c.hasAll(p) && c.passOn(c.unreadByUs()) {
+			return 0, io.EOF
+		}
 		n, err := c.read(p[kept:])
+		if n == 0 && c.wasNudged(err) {
+			continue
+		}
 		got := p[:kept+n]
 		for bytes.HasPrefix(got, []byte("\r\n")) {
 			got = got[2:]

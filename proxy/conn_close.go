@@ -53,6 +53,9 @@ func (c *clientConn) unread() bool {
 // Close implements [net.Conn]. It may linger: after a request that was answered
 // before it was read, and after a head that net/http refused.
 func (c *clientConn) Close() error {
+	if c.passed.Load() {
+		return nil
+	}
 	refused := connPhase(c.phase.Load()) == phaseHead && !c.http2.Load() && c.unread()
 	c.mu.Lock()
 	linger := c.linger || refused

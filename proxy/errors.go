@@ -31,6 +31,7 @@ const (
 	causeNoService     cause = "no-service"
 	causeShuttingDown  cause = "shutting-down"
 	causeStreamIdle    cause = "stream-idle"
+	causeStreamCut     cause = "stream-cut"
 	causeInternal      cause = "internal"
 )
 
@@ -83,7 +84,10 @@ var verdicts = map[cause]verdict{
 	causeShuttingDown:  {http.StatusServiceUnavailable, partyOperator, true, "The proxy is stopping and could wait no longer for this request."},
 	causeInternal:      {http.StatusBadGateway, partyProxy, false, "The proxy could not pass the request on."},
 	causeStreamIdle:    {http.StatusGatewayTimeout, partyProxy, false, "Nothing was said on this connection for too long."},
+	causeStreamCut:     {http.StatusServiceUnavailable, partyOperator, true, "The stream's slot is left or about to stop, and the stream came to no place in time where it could end without a loss."},
 
+	causeDown:           {http.StatusServiceUnavailable, partySlot, true, "The application does not accept connections, and that takes longer than a request is kept waiting."},
+	causeDownFull:       {http.StatusServiceUnavailable, partySlot, true, "The application does not accept connections, and too many requests are waiting for it."},
 	causeConnectRefused: {http.StatusBadGateway, partySlot, true, "The application does not accept connections at the moment."},
 	causeConnectTimeout: {http.StatusGatewayTimeout, partySlot, true, "The application did not accept the connection in time."},
 	causeConnectFailed:  {http.StatusBadGateway, partySlot, true, "The application could not be connected to."},

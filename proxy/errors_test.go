@@ -66,7 +66,7 @@ func TestAnErrorIsToldInTheFormTheClientAsksFor(t *testing.T) {
 }
 
 func TestAnErrorNamesItsCauseAndTheRequest(t *testing.T) {
-	f := startFront(t, proxytest.Refused(t))
+	f := startFront(t, proxytest.Refused(t), impatient)
 	c := f.dial()
 	c.say("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 	res, body := c.whole("GET")
@@ -75,13 +75,13 @@ func TestAnErrorNamesItsCauseAndTheRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := problem{
-		Type: "about:blank", Title: "Bad Gateway", Status: 502, Cause: causeConnectRefused,
-		Detail: verdicts[causeConnectRefused].detail, RequestID: res.Header.Get(requestIDField),
+		Type: "about:blank", Title: "Service Unavailable", Status: 503, Cause: causeDown,
+		Detail: verdicts[causeDown].detail, RequestID: res.Header.Get(requestIDField),
 	}
 	if diff := cmp.Diff(want, got); diff != "" || got.RequestID == "" {
 		t.Errorf("problem (-want +got):\n%s", diff)
 	}
-	if res.StatusCode != 502 || res.Header.Get(errorCauseField) != "slot-connect-refused" || res.Header.Get("Cache-Control") != "no-store" {
+	if res.StatusCode != 503 || res.Header.Get(errorCauseField) != "slot-down-too-long" || res.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("%s %v", res.Status, res.Header)
 	}
 	if res.Close {
@@ -93,26 +93,26 @@ func TestAnErrorNamesItsCauseAndTheRequest(t *testing.T) {
 }
 
 func TestHeadGetsTheFieldsOfAnErrorAndNoBody(t *testing.T) {
-	c := startFront(t, proxytest.Refused(t)).dial()
+	c := startFront(t, proxytest.Refused(t), impatient).dial()
 	for range 2 { // on one connection: nothing of a body is in the way
 		c.say("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
 		res := c.answer("HEAD")
-		if res.StatusCode != 502 || res.ContentLength <= 0 || res.Header.Get("Content-Type") != problemMediaType {
+		if res.StatusCode != 503 || res.ContentLength <= 0 || res.Header.Get("Content-Type") != problemMediaType {
 			t.Errorf("%s, length %d, %v", res.Status, res.ContentLength, res.Header)
 		}
 	}
 }
 
 func TestAHandshakeGetsAStatusOnly(t *testing.T) {
-	c := startFront(t, proxytest.Refused(t)).dial()
+	c := startFront(t, proxytest.Refused(t), impatient).dial()
 	c.say("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-	if res, body := c.whole("GET"); res.StatusCode != 502 || body != "" || res.Header.Get(errorCauseField) == "" {
+	if res, body := c.whole("GET"); res.StatusCode != 503 || body != "" || res.Header.Get(errorCauseField) == "" {
 		t.Errorf("%s %q %v", res.Status, body, res.Header)
 	}
 }
 
 func TestAGRPCCallGetsAStatusOfItsOwnKind(t *testing.T) {
-	f := startFront(t, proxytest.Refused(t), func(o *frontOptions) { o.service.Protocol = H2C })
+	f := startFront(t, proxytest.Refused(t), impatient, func(o *frontOptions) { o.service.Protocol = H2C })
 	req, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+f.addr+"/pkg.Service/Call", strings.NewReader("xxxxx"))
 	if err != nil {
 		t.Fatal(err)
@@ -180,7 +180,7 @@ func TestOverTheBoundOfAHoldRequestsAreTurnedAway(t *testing.T) {
 // HTML standard, section 9.2.3: after any answer but 200 an EventSource never
 // comes back.
 func TestAnEventSourceIsDroppedRatherThanTurnedAway(t *testing.T) {
-	f := startFront(t, proxytest.Refused(t), func(o *frontOptions) { o.service.HoldTime = time.Millisecond })
+	f := startFront(t, proxytest.Refused(t), impatient)
 	for n, held := range []bool{true, false} {
 		if held {
 			f.proxy.Hold("backend")

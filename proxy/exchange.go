@@ -21,9 +21,10 @@ type exchange struct {
 	upgrade  bool
 	repeated bool // this is the second try
 
-	head  *bytes.Buffer // bytes that are due first; kept until some of them were written
-	left  int64         // bytes of a sized body that were not read yet
-	infos int           // informational answers so far
+	head    *bytes.Buffer // bytes that are due first; kept until some of them were written
+	headLen int           // of them those of the head
+	left    int64         // bytes of a sized body that were not read yet
+	infos   int           // informational answers so far
 
 	c        *slotConn
 	unhook   func() bool    // takes back the hook on ctx
@@ -54,7 +55,9 @@ func (x *exchange) prepare() error {
 		httpguts.HeaderValuesContainsToken(x.req.Header["Connection"], "upgrade")
 	x.head = x.t.buffers.Get().(*bytes.Buffer)
 	x.head.Reset()
-	return writeHead(x.head, x.req, x.framing)
+	err := writeHead(x.head, x.req, x.framing)
+	x.headLen = x.head.Len()
+	return err
 }
 
 func (x *exchange) freeHead() {

@@ -8,7 +8,7 @@ import (
 )
 
 func TestTheLogTellsOfASlotsFaultsButNotOfEach(t *testing.T) {
-	f := startFront(t, proxytest.Refused(t))
+	f := startFront(t, proxytest.Refused(t), impatient)
 	for range 5 {
 		c := f.dial()
 		c.say("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -19,7 +19,7 @@ func TestTheLogTellsOfASlotsFaultsButNotOfEach(t *testing.T) {
 	if len(told) != 1 {
 		t.Fatalf("five requests that failed in a moment made %d lines", len(told))
 	}
-	if e := told[0].ContextMap(); e["cause"] != string(causeConnectRefused) || e["slot"] != "blue" || e["request_id"] == "" || e["error"] == nil {
+	if e := told[0].ContextMap(); e["cause"] != string(causeDown) || e["slot"] != "blue" || e["request_id"] == "" || e["error"] == nil {
 		t.Errorf("the line says %v", e)
 	}
 }

@@ -74,14 +74,6 @@ type relayKey struct{}
 
 func relayOf(ctx context.Context) *relay { return ctx.Value(relayKey{}).(*relay) }
 
-// claimedTransport sends a request by the transport of the target that it
-// claimed (P1).
-type claimedTransport struct{}
-
-func (claimedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	return relayOf(r.Context()).claim.transport.RoundTrip(r)
-}
-
 // rewrite makes the request for the slot. ReverseProxy has taken out what
 // concerns the client's connection only.
 func (f *forwarder) rewrite(pr *httputil.ProxyRequest) {
@@ -136,7 +128,7 @@ func (f *forwarder) answered(res *http.Response) error {
 	body := &slotBody{ReadCloser: res.Body, x: x}
 	x.w.headOnly = len(res.Trailer) == 0 && (res.ContentLength == 0 || res.Body == http.NoBody)
 	if mediaType, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")); mediaType == eventStreamMediaType {
-		x.beginStream() // ReverseProxy flushes it
+		body.events = x.beginEvents(res) // ReverseProxy flushes it
 	} else if waiting, ok := res.Body.(waitingBody); ok {
 		waiting.onWait(x.w.flushUnsent)
 		body.unsized = res.ContentLength < 0
@@ -158,11 +150,12 @@ type waitingBody interface {
 type slotBody struct {
 	io.ReadCloser
 	x       *relay
-	unsized bool // the slot did not say how long it is, and we flush
+	unsized bool         // the slot did not say how long it is, and we flush
+	events  *eventStream // nil where it is none
 }
 
 func (b *slotBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
+	n, err := b.read(p)
 	switch {
 	case err == io.EOF && b.unsized && !b.x.w.flushed:
 		b.x.w.FlushError() //nolint:errcheck // noted; else net/http would say how long it is
@@ -170,6 +163,13 @@ func (b *slotBody) Read(p []byte) (int, error) {
 		b.x.blame(err)
 	}
 	return n, err
+}
+
+func (b *slotBody) read(p []byte) (int, error) {
+	if b.events != nil {
+		return b.readEvents(b.events, p)
+	}
+	return b.ReadCloser.Read(p)
 }
 
 // failed is ReverseProxy's error handler: the slot gave no answer, or none that

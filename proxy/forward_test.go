@@ -105,12 +105,12 @@ func TestAClientThatFirstWritesEverythingStillReadsAnEarlyAnswer(t *testing.T) {
 // ends while net/http throws it away: it then read the next request twice at
 // once and panicked.
 func TestAFailureBeforeTheBodyWasReadDoesNotPanic(t *testing.T) {
-	f := startFront(t, proxytest.Refused(t))
+	f := startFront(t, proxytest.Refused(t), impatient)
 	for _, framing := range []string{"Content-Length: 5\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n"} {
 		c := f.dial()
 		c.say("POST / HTTP/1.1\r\nHost: a.example\r\n" + framing)
 		res, _ := c.whole("POST")
-		if res.StatusCode != 502 || !res.Close {
+		if res.StatusCode != 503 || !res.Close {
 			t.Fatalf("%s, close %v", res.Status, res.Close)
 		}
 		if strings.HasPrefix(framing, "C") {

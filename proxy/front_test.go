@@ -51,6 +51,9 @@ type frontOptions struct {
 // loopback trusts nginx on the same host, as the shipped configuration does.
 func loopback() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} }
 
+// impatient has requests wait no longer than they must.
+func impatient(o *frontOptions) { o.service.HoldTime = time.Millisecond }
+
 // startFront runs a proxy before one slot until the test ends. Its peers, who
 // all come from loopback, are not trusted unless the test says so.
 func startFront(t testing.TB, slot string, change ...func(*frontOptions)) *front {
@@ -120,6 +123,13 @@ func startHandler(t testing.TB, h http.HandlerFunc) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	serveHandler(t, ln, h)
+	return ln.Addr().String()
+}
+
+// serveHandler has an ordinary net/http server answer on a listener.
+func serveHandler(t testing.TB, ln net.Listener, h http.HandlerFunc) {
+	t.Helper()
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
@@ -133,7 +143,6 @@ func startHandler(t testing.TB, h http.HandlerFunc) string {
 		hs.Close() //nolint:errcheck // it ends with the test
 		<-done
 	})
-	return ln.Addr().String()
 }
 
 // entry waits for the access log's line of the n-th request.

@@ -25,6 +25,7 @@ var (
 // keeps it to P3 and bounds the gaps of bodies.
 type h2cTransport struct {
 	*http.Transport
+	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	stall   time.Duration
 	retired atomic.Bool
 }
@@ -44,7 +45,7 @@ func newH2CTransport(s *Service, slot string, onConnectError func(service, slot 
 		}
 		return nil, fault
 	}
-	return &h2cTransport{stall: s.StreamIdleTimeout, Transport: &http.Transport{
+	return &h2cTransport{stall: s.StreamIdleTimeout, dial: dial, Transport: &http.Transport{
 		Protocols:              &protocols,
 		DialContext:            dial,
 		DisableCompression:     true,
@@ -62,6 +63,26 @@ func (t *h2cTransport) Retire() {
 	t.CloseIdleConnections()
 }
 
+// Connect makes a connection and closes it: which of its own net/http keeps, it
+// does not say.
+func (t *h2cTransport) Connect(ctx context.Context) error {
+	c, err := t.dial(ctx, "", "")
+	switch {
+	case err == nil:
+		return c.Close()
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// Pause closes the idle connections. A busy one goes on being used.
+func (t *h2cTransport) Pause(paused bool) {
+	if paused {
+		t.CloseIdleConnections()
+	}
+}
+
 // RoundTrip is [transport.RoundTrip] for HTTP/2.
 func (t *h2cTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	x := &h2cExchange{t: t}
@@ -69,6 +90,9 @@ func (t *h2cTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	res, err := t.Transport.RoundTrip(x.outgoing(req))
 	if err != nil {
 		err = x.fault("waiting for the answer", causeHeaderTimeout, err)
+		if unreachable(err) && x.keepBody() {
+			return nil, &unsentError{err: err}
+		}
 		x.end()
 		return nil, err
 	}
@@ -197,6 +221,7 @@ type watchedBody struct {
 	n      int64
 
 	mu      sync.Mutex
+	begun   bool // something may have been read
 	closed  bool
 	reading sync.WaitGroup
 }
@@ -221,6 +246,7 @@ func (b *watchedBody) beginRead() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.closed {
+		b.begun = true
 		b.reading.Add(1)
 	}
 	return !b.closed
@@ -235,6 +261,8 @@ func (b *watchedBody) failed(err error) {
 	}
 }
 
+// Close closes the body behind only where it may have been read: a request that
+// found no connection keeps it.
 func (b *watchedBody) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -242,13 +270,30 @@ func (b *watchedBody) Close() error {
 		return nil
 	}
 	b.closed = true
+	if !b.begun {
+		return nil
+	}
 	return b.src.Close()
 }
 
 // detach closes the body and waits for the Read that this ends.
 func (b *watchedBody) detach() {
-	b.Close() //nolint:errcheck // nothing is lost with it
+	b.Close()     //nolint:errcheck // nothing is lost with it
+	b.src.Close() //nolint:errcheck // nor with this
 	b.reading.Wait()
+}
+
+// keepBody ends an exchange that found no connection, and reports whether its
+// request is whole.
+func (x *h2cExchange) keepBody() bool {
+	x.cancel(nil)
+	if x.body == nil {
+		return true
+	}
+	x.body.mu.Lock()
+	defer x.body.mu.Unlock()
+	x.body.closed = true
+	return !x.body.begun
 }
 
 // h2cBody is an answer's body whose reads are bounded in time.

@@ -128,7 +128,7 @@ func TestFieldsOfHTTP2CannotBreakTheRequestToTheSlot(t *testing.T) {
 			}
 		})
 	}
-	if fr := startFront(t, proxytest.Refused(t)).dialFrames(t); fr.settings[http2.SettingEnableConnectProtocol] != 0 {
+	if fr := startFront(t, proxytest.Refused(t), impatient).dialFrames(t); fr.settings[http2.SettingEnableConnectProtocol] != 0 {
 		t.Error("WebSockets over HTTP/2 are offered")
 	}
 }

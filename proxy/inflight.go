@@ -87,3 +87,49 @@ func (f *inFlight) leave() {
 		<-f.places
 	}
 }
+
+// release ends the claim.
+func (c *claim) release() {
+	c.leave()
+	c.target.release()
+}
+
+// leave gives up the request's place, if it still has it.
+func (c *claim) leave() {
+	if c.placed {
+		c.placed = false
+		c.target.inFlight.leave()
+	}
+}
+
+// beginStream is [target.beginStream]. A stream takes up no place.
+func (c *claim) beginStream() {
+	c.leave()
+	c.target.beginStream()
+}
+
+// take makes the claim good that was prepared by table t, or reports that the
+// table has changed.
+func (p *Proxy) take(c *claim, t *table) bool {
+	if !c.target.claim() {
+		c.leave()
+		return false
+	}
+	if p.heldSince(t, c.service.Name) {
+		c.release()
+		return false
+	}
+	return true
+}
+
+// queue waits for a place at the service's target; see [inFlight.enter].
+func (r *route) queue(ctx context.Context, had *waited, w waiter) (placed bool, err error) {
+	start := time.Now()
+	if w != nil {
+		waiting, over := w.beginWait(ctx, r.service)
+		defer over()
+		ctx = waiting
+	}
+	defer func() { had.held += time.Since(start) }()
+	return r.target.inFlight.enter(ctx)
+}

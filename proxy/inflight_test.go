@@ -28,7 +28,7 @@ func startBusy(t *testing.T, change func(*Service)) (f *front, arrived chan stri
 	return f, arrived, letGo
 }
 
-func (c *rawClient) ask(path string) {
+func (c *rawClient) askFor(path string) {
 	c.t.Helper()
 	c.say("GET " + path + " HTTP/1.1\r\nHost: a\r\n\r\n")
 }
@@ -49,11 +49,11 @@ func (f *front) emptied() {
 func TestAboveTheBoundRequestsWaitAndAreThenToldWhenToComeBack(t *testing.T) {
 	f, arrived, letGo := startBusy(t, func(*Service) {})
 	first, second, third := f.dial(), f.dial(), f.dial()
-	first.ask("/slow")
+	first.askFor("/slow")
 	<-arrived
-	second.ask("/second")
+	second.askFor("/second")
 	f.awaitQueued(1)
-	third.ask("/third")
+	third.askFor("/third")
 	res, _ := third.whole("GET")
 	if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" || res.Header.Get(errorCauseField) != string(causeQueueFull) {
 		t.Errorf("the third: %s %v", res.Status, res.Header)
@@ -77,9 +77,9 @@ func TestAboveTheBoundRequestsWaitAndAreThenToldWhenToComeBack(t *testing.T) {
 func TestARequestThatWaitsForTooLongIsToldWhenToComeBack(t *testing.T) {
 	f, arrived, letGo := startBusy(t, func(s *Service) { s.QueueTime = time.Millisecond })
 	first, second := f.dial(), f.dial()
-	first.ask("/slow")
+	first.askFor("/slow")
 	<-arrived
-	second.ask("/second")
+	second.askFor("/second")
 	res, _ := second.whole("GET")
 	if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" || res.Header.Get(errorCauseField) != string(causeQueuedTooLong) {
 		t.Errorf("%s %v", res.Status, res.Header)
@@ -91,10 +91,10 @@ func TestARequestThatWaitsForTooLongIsToldWhenToComeBack(t *testing.T) {
 
 func TestRequestsGoInTheOrderInWhichTheyWaited(t *testing.T) {
 	f, arrived, letGo := startBusy(t, func(s *Service) { s.QueueRequests = 10 })
-	f.dial().ask("/slow")
+	f.dial().askFor("/slow")
 	<-arrived
 	for i, path := range []string{"/1", "/2", "/3"} {
-		f.dial().ask(path)
+		f.dial().askFor(path)
 		f.awaitQueued(int64(i + 1))
 	}
 	close(letGo)
@@ -113,9 +113,9 @@ func TestASwapTakesThoseAlongWhoWait(t *testing.T) {
 	})
 	f, arrived, letGo := startBusy(t, func(s *Service) { s.Slots["green"] = green })
 	first, second := f.dial(), f.dial()
-	first.ask("/slow")
+	first.askFor("/slow")
 	<-arrived
-	second.ask("/second")
+	second.askFor("/second")
 	f.awaitQueued(1)
 	retired, err := f.proxy.Swap(map[string]string{"backend": "green"})
 	if err != nil {
@@ -137,7 +137,7 @@ func TestASwapTakesThoseAlongWhoWait(t *testing.T) {
 func TestAClientThatLeavesTheQueueIsNeverSeenByTheSlot(t *testing.T) {
 	f, arrived, letGo := startBusy(t, func(*Service) {})
 	first := f.dial()
-	first.ask("/slow")
+	first.askFor("/slow")
 	<-arrived
 	for _, request := range []string{
 		"GET /left HTTP/1.1\r\nHost: a\r\n\r\n",

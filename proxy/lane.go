@@ -46,6 +46,7 @@ type laneConn struct {
 	more    bool  // there may be more to read than tryRead read
 	readErr error // why tryRead read nothing
 	then    turn  // what becomes of the connection next
+	staying bool  // in a stay with the poller; see serveHere
 
 	out      []byte // what tryWrite has left to write
 	writeErr error  // or why it could not
@@ -89,10 +90,12 @@ type turn int
 
 const (
 	turnNext     turn = iota // the next request may be answered
+	turnResume               // the one that was begun is to be answered
 	turnWait                 // its head is not there yet
 	turnEnd                  // it is closed
 	turnHandOver             // the standard lane has it from here on
 	turnPark                 // it is idle
+	turnPass                 // another process has it from here on
 )
 
 // serveLane answers a connection's requests until it ends or the standard lane
@@ -125,6 +128,8 @@ func (l *laneConn) run() {
 		l.server.handOver(l.conn)
 	case turnPark:
 		l.park()
+	case turnPass:
+		l.passOn()
 	case turnEnd, turnNext:
 		l.release()
 		l.conn.Close() //nolint:errcheck // there is nobody left to tell
@@ -153,8 +158,11 @@ func (l *laneConn) park() {
 func (l *laneConn) serve() turn {
 	for {
 		next := l.await()
-		if next == turnNext {
+		switch next {
+		case turnNext:
 			next = l.request()
+		case turnResume:
+			next = l.answer(true)
 		}
 		if next != turnNext {
 			return next
@@ -169,6 +177,8 @@ func (l *laneConn) await() turn {
 		err := l.read()
 		switch {
 		case err == nil:
+		case isTimeout(err) && l.server.successor() != nil:
+			return turnPass
 		case l.have == 0 && !l.fresh && !l.last && isTimeout(err):
 			return turnPark
 		case err == io.EOF && l.begun():
@@ -182,6 +192,9 @@ func (l *laneConn) await() turn {
 
 // parse looks for the head of a request in what was read.
 func (l *laneConn) parse() turn {
+	if l.server.successor() != nil {
+		return turnPass
+	}
 	if !l.begun() {
 		return turnWait
 	}
@@ -243,17 +256,19 @@ func (l *laneConn) tryRead(fd uintptr) bool {
 // even the end.
 //
 // In a stay nobody can read from the connection in another way, which is why the
-// whole body must be here, and another goroutine that closes it waits for the
+// whole body must be here, why a request that has to wait for its slot does so
+// outside, and why another goroutine that closes the connection waits for the
 // stay's end: for as long as the request takes to notice.
 func (l *laneConn) serveHere() bool {
 	if l.then = l.parse(); l.then != turnNext || l.more || !l.whole() {
 		return false
 	}
+	l.staying = true
 	l.then = l.request()
-	if l.then != turnNext {
+	if l.staying = false; l.then != turnNext {
 		return false
 	}
-	if l.then = l.parse(); l.have > 0 {
+	if l.then = l.parse(); l.have > 0 || l.then != turnWait {
 		return false
 	}
 	l.boundHead()

@@ -66,21 +66,26 @@ func (l *laneConn) deliver(body, got int) error {
 	if served, err := l.serveAsset(x.buf[body:got]); served || err != nil {
 		return err
 	}
+	if isEventStream(x.res.Get(http1.ContentType)) {
+		l.beginEvents()
+	}
 	part, err := x.takeBody(x.buf[body:got])
 	if err != nil {
 		return badAnswer(err)
 	}
-	if isEventStream(x.res.Get(http1.ContentType)) {
-		l.beginStream()
-	}
-	x.closing = x.closing || x.unread() || l.server.isStopping()
+	x.closing = x.closing || x.unread() || l.server.isEnding()
 	x.status, x.firstByte = x.res.Status(), x.readAt
 	if err := l.writeFirst(body, part, x.readAt); err != nil {
 		return err
 	}
-	if err := l.relayBody(); err != nil {
+	relay := l.relayBody
+	if x.events != nil {
+		relay = l.relayEvents
+	}
+	if err := relay(); err != nil {
 		return err
 	}
+	l.leaveStream()
 	l.letSlotGo()
 	return nil
 }
@@ -98,14 +103,6 @@ func (l *laneConn) letSlotGo() {
 	}
 	x.slots.pool.put(x.slot, x.slot.heardAt)
 	x.slot = nil
-}
-
-func (l *laneConn) beginStream() {
-	x := &l.work.laneExchange
-	l.server.beginStream()
-	x.stream = true
-	x.claim.stats.open.end(x.start)
-	x.claim.beginStream()
 }
 
 // takeBody returns what of b belongs to the body, which ends where nothing is
@@ -127,6 +124,7 @@ func (x *laneExchange) takeBody(b []byte) ([]byte, error) {
 		x.bodyDone = x.chunks.Done()
 	case http1.UntilClose:
 		x.passed += int64(n)
+		x.follow(b)
 	}
 	x.extra = x.extra || n < len(b)
 	return b[:n], nil
@@ -142,6 +140,7 @@ func (x *laneExchange) takeChunks(b []byte) (used int, err error) {
 		}
 		used += n
 		x.passed += int64(len(data))
+		x.follow(data)
 	}
 	return used, nil
 }
@@ -180,20 +179,24 @@ func (l *laneConn) relayBody() error {
 		if err := l.lookNowAndThen(); err != nil {
 			return err
 		}
-		part, err := x.takeBody(x.buf[chunkHeadRoom : chunkHeadRoom+n])
-		if err != nil {
-			return badAnswer(err)
-		}
-		if x.res.Framing() == http1.UntilClose {
-			err = l.writeChunk(x.buf, n)
-		} else {
-			err = l.writeClient(part, x.readAt)
-		}
-		if err != nil {
+		if err := l.pass(x.buf[chunkHeadRoom : chunkHeadRoom+n]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// pass passes on what was read of a body, behind the room for a chunk's frame.
+func (l *laneConn) pass(b []byte) error {
+	x := &l.work.laneExchange
+	part, err := x.takeBody(b)
+	if err != nil {
+		return badAnswer(err)
+	}
+	if x.res.Framing() == http1.UntilClose {
+		return l.writeChunk(x.buf, len(b))
+	}
+	return l.writeClient(part, x.readAt)
 }
 
 // endUntilClose ends a body that ends with the slot's connection.

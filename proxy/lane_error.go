@@ -15,6 +15,9 @@ import (
 func (l *laneConn) fail(err error) {
 	x := &l.work.laneExchange
 	x.cause, x.err = laneCause(err), err
+	if x.events.now() == streamCut {
+		x.cause = causeStreamCut // which shows as an error of either connection
+	}
 	v := x.cause.verdict()
 	r, parseErr := l.standardRequest()
 	if x.status != 0 || parseErr != nil || v.status == statusClientGone ||
@@ -122,7 +125,7 @@ func (w *laneWriter) Write(p []byte) (int, error) {
 func (w *laneWriter) tell() {
 	x := &w.l.work.laneExchange
 	now := time.Now()
-	x.closing = x.closing || x.unread() || w.l.server.isStopping()
+	x.closing = x.closing || x.unread() || w.l.server.isEnding()
 	x.status, x.firstByte, w.told = w.status, now, true
 	w.header.Set("Date", now.UTC().Format(http.TimeFormat))
 	if x.closing {
@@ -167,15 +170,17 @@ func (l *laneConn) accessEntry(now time.Time) *accessEntry {
 	e := &accessEntry{
 		id: x.requestID(), service: x.lane.service, lane: laneFast, client: l.client(),
 		method: x.req.Method().String(), host: string(x.req.Get(http1.Host)), target: string(x.req.Target()),
-		proto: "HTTP/1.1", status: x.status, in: x.in, out: x.passed, total: now.Sub(x.start),
-		slot: x.claim.Slot, address: x.claim.Address,
-		cause: x.cause, err: x.err, stream: x.stream, assets: x.assets, aborted: x.aborted,
+		proto: "HTTP/1.1", status: x.status, in: x.in, out: x.passed, total: now.Sub(x.start) + x.claim.held, held: x.claim.held,
+		cause: x.cause, err: x.err, stream: x.events != nil, assets: x.assets, aborted: x.aborted,
+	}
+	if x.claim.target != nil {
+		e.slot, e.address = x.claim.Slot, x.claim.Address
 	}
 	if !x.gotConn.IsZero() {
 		e.connect = x.gotConn.Sub(x.start)
 	}
 	if !x.firstByte.IsZero() {
-		e.firstByte = x.firstByte.Sub(x.start)
+		e.firstByte = x.firstByte.Sub(x.start) + x.claim.held
 	}
 	return e
 }

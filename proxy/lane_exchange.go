@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -43,10 +44,11 @@ type laneState struct {
 	buf      []byte    // what comes from the slot
 	chunks   http1.Chunks
 	infos    int
-	extra    bool // the slot sent more than its answer
-	bodyDone bool // the answer's
-	stream   bool
-	assets   bool // answered with a file of an earlier release
+	extra    bool         // the slot sent more than its answer
+	bodyDone bool         // the answer's
+	events   *eventStream // nil unless it is one
+	reframed bool         // an event stream whose chunks are ours
+	assets   bool         // answered with a file of an earlier release
 
 	status     int // of the final answer, from when it goes to the client; 0 before
 	firstByte  time.Time
@@ -83,27 +85,47 @@ func (l *laneConn) begin() bool {
 }
 
 // request answers the request whose head is there.
-func (l *laneConn) request() (next turn) {
+func (l *laneConn) request() turn {
 	if !l.begin() {
 		return turnHandOver
 	}
 	l.server.beginRequest()
-	defer l.server.endRequest()
 	l.conn.phase.Store(int32(phaseActive))
+	return l.answer(false)
+}
+
+// answer answers the request that was begun. With turnResume it has yet to be
+// answered, by a call that says so: nothing of it was sent, and it has to wait,
+// which it cannot here; see [laneConn.serveHere].
+func (l *laneConn) answer(resumed bool) (next turn) {
 	defer l.end(&next)
-	l.setID()
-	l.buildHead()
-	if err := l.converse(); err != nil {
+	if !resumed {
+		l.setID()
+		l.buildHead()
+	}
+	err := l.converse()
+	switch {
+	case err == errMustWait:
+		return turnResume
+	case err != nil:
 		l.fail(err)
 	}
 	return turnNext
 }
 
+// errMustWait is why a request goes on outside of the stay in which it came.
+var errMustWait = errors.New("the request has to wait for its slot")
+
 // end accounts for the request and makes the connection ready for the next. A
 // panic is a mistake of ours, which costs this connection only.
 func (l *laneConn) end(next *turn) {
+	v := recover()
+	if v == nil && *next == turnResume {
+		return
+	}
+	defer l.server.endRequest()
 	x := &l.work.laneExchange
-	if v := recover(); v != nil {
+	if v != nil {
 		x.lane.proxy.fwd.logPanic(v, x.lane.service, x.requestID())
 		x.cause, x.aborted = causeInternal, true
 	}
@@ -123,14 +145,17 @@ func (l *laneConn) end(next *turn) {
 // settle counts the request and releases its claim.
 func (l *laneConn) settle(now time.Time) {
 	x := &l.work.laneExchange
-	if x.stream {
-		x.claim.endStream()
-		l.server.streams.Add(-1)
+	if x.claim.target == nil {
+		x.lane.proxy.fwd.settleUnclaimed(x.status, x.err, x.requestID())
+		return
+	}
+	if x.events != nil {
+		l.endStream()
 	} else {
 		x.claim.stats.open.end(x.start)
 	}
 	x.claim.stats.observe(outcome{
-		status: x.status, cause: x.cause, latency: now.Sub(x.start), stream: x.stream, in: x.in, out: x.passed,
+		status: x.status, cause: x.cause, latency: now.Sub(x.start), stream: x.events != nil, in: x.in, out: x.passed,
 	})
 	if x.cause.ofSlot() {
 		p := x.lane.proxy
@@ -175,7 +200,7 @@ func (x *laneExchange) reset() {
 func (l *laneConn) converse() error {
 	x := &l.work.laneExchange
 	for {
-		c, err := x.slots.conn(l.server.base, x.repeated, (*pool).next, x.start)
+		c, err := l.connect()
 		if err != nil {
 			return l.dialFault(err)
 		}
@@ -187,12 +212,18 @@ func (l *laneConn) converse() error {
 		if err = l.exchange(); err == nil {
 			return nil
 		}
-		again := err == errStale || x.mayRepeat(err)
+		again, unsent := err == errStale || x.mayRepeat(err), brokeUnsent(c, err)
 		l.closeSlot()
-		if !again {
+		switch {
+		case again:
+			x.repeated = err != errStale
+		case !unsent:
 			return err
+		default:
+			if err := l.claimAgain(err); err != nil {
+				return err
+			}
 		}
-		x.repeated = err != errStale
 	}
 }
 
@@ -234,7 +265,7 @@ func laneCause(err error) cause {
 	case errors.As(err, &slot):
 		return slot.cause
 	}
-	return causeInternal
+	return cmp.Or(waitCause(err), causeInternal)
 }
 
 // exchange sends the request on x.slot and passes the answer on. A slot that
@@ -258,16 +289,14 @@ func (l *laneConn) send() error {
 	if x.sentAt = x.start; !x.slot.reused {
 		x.sentAt = time.Now() // connecting took its time, and so did the first try if this is the second
 	}
-	if x.bodyLeft == 0 {
+	if !x.unread() {
 		return x.ask()
 	}
 	if err := x.lookAndWrite(); err != nil {
 		return err
 	}
 	if x.up.used {
-		if x.unread() {
-			l.startUpload()
-		}
+		l.startUpload()
 		return nil
 	}
 	for x.bodyLeft > 0 {
@@ -283,29 +312,6 @@ func (l *laneConn) send() error {
 		}
 	}
 	return nil
-}
-
-// readBody reads what the client sends of a body, for which it has the service's
-// time. Now and then it looks whether we must stop.
-func (l *laneConn) readBody(b []byte) (int, error) {
-	limit, since := l.work.claim.service.ProgressTimeout, time.Now()
-	for now := since; ; now = time.Now() {
-		span := maxLook
-		if limit > 0 {
-			span = min(span, limit-now.Sub(since))
-		}
-		l.boundRead(now, max(span, 1))
-		n, err := l.conn.Conn.Read(b)
-		switch {
-		case n > 0:
-			return n, nil
-		case l.server.cutting.Load():
-			return 0, &laneEnd{causeShuttingDown, errShutdown}
-		case isTimeout(err) && (limit <= 0 || time.Since(since) < limit):
-			continue
-		}
-		return 0, bodyFault(err)
-	}
 }
 
 // lookAndWrite begins a request on a connection that may have been idle.
@@ -390,6 +396,9 @@ func (l *laneConn) lookNowAndThen() error {
 func (l *laneConn) lookAfterClient(now time.Time, grace time.Duration) error {
 	if l.server.cutting.Load() {
 		return &laneEnd{causeShuttingDown, errShutdown}
+	}
+	if err := l.work.events.ended(); err != nil {
+		return err
 	}
 	events, wanted := int16(0), int16(unix.POLLRDHUP)
 	if up := &l.work.up; up.started && !up.whole.Load() && !up.ended.Load() {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -147,6 +148,47 @@ func TestARequestThatCameInPartWithAnotherIsStillAnswered(t *testing.T) {
 	c.say("X_A: b\r\n\r\n")
 	if res, body := c.whole("GET"); res.StatusCode != 200 || body != "ok" || !res.Close {
 		t.Errorf("%s with %q, close %v", res.Status, body, res.Close)
+	}
+	f.ends(ended, patience)
+}
+
+// A connection whose answer began before the stop may bring one more request,
+// and if nothing but streams was left meanwhile, that is not cut with them.
+func TestARequestThatComesInTheTimeOfTheStreamsIsAnswered(t *testing.T) {
+	release := make(chan struct{})
+	slot := proxytest.Start(t, func(c *proxytest.Conn) {
+		switch head := c.Head(); {
+		case strings.HasPrefix(head, "GET /events "):
+			c.Say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
+			io.Copy(io.Discard, c) //nolint:errcheck // until it is closed
+		case strings.HasPrefix(head, "GET /first "):
+			c.Say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
+			<-release
+			c.Say("k")
+		default:
+			<-time.After(3 * time.Second / 2) // longer than streams may go on
+			c.Answer("second")
+		}
+	})
+	f := startFront(t, slot.Addr(), func(o *frontOptions) {
+		o.lane = laneFast
+		o.server.ShutdownTimeout, o.server.StreamGrace, o.server.IdleGrace = time.Hour, time.Second, time.Second
+	})
+	stream, c := f.dial(), f.dial()
+	stream.say("GET /events HTTP/1.1\r\nHost: a\r\n\r\n")
+	stream.answer("GET")
+	c.say("GET /first HTTP/1.1\r\nHost: a\r\n\r\n")
+	res := c.answer("GET")
+	ended := f.stopping()
+	f.await("what is idle to be dismissed", func() bool { return f.anyConn(dismissed) })
+	close(release)
+	if b, err := io.ReadAll(res.Body); string(b) != "ok" || err != nil {
+		t.Fatalf("the first request got %q, %v", b, err)
+	}
+	f.await("nothing but the stream to be left", func() bool { s := f.stats(); return s.InFlight == s.Streams })
+	c.say("GET /second HTTP/1.1\r\nHost: a\r\n\r\n")
+	if res, body := c.whole("GET"); res.StatusCode != 200 || body != "second" {
+		t.Errorf("the second request got %s %q", res.Status, body)
 	}
 	f.ends(ended, patience)
 }

@@ -205,6 +205,29 @@ func (l *laneConn) boundUpload() error {
 	return nil
 }
 
+// readBody reads what the client sends of a body, for which it has the service's
+// time. Now and then it looks whether we must stop.
+func (l *laneConn) readBody(b []byte) (int, error) {
+	limit, since := l.work.claim.service.ProgressTimeout, time.Now()
+	for now := since; ; now = time.Now() {
+		span := maxLook
+		if limit > 0 {
+			span = min(span, limit-now.Sub(since))
+		}
+		l.boundRead(now, max(span, 1))
+		n, err := l.conn.Conn.Read(b)
+		switch {
+		case n > 0:
+			return n, nil
+		case l.server.cutting.Load():
+			return 0, &laneEnd{causeShuttingDown, errShutdown}
+		case isTimeout(err) && (limit <= 0 || time.Since(since) < limit):
+			continue
+		}
+		return 0, bodyFault(err)
+	}
+}
+
 // bodyFault is a body that did not come as it should.
 func bodyFault(err error) error {
 	if err == io.EOF {

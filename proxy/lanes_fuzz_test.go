@@ -174,6 +174,9 @@ func (f *front) conversation(t *testing.T, first, rest []byte) []heard {
 			delete(h.Header, "Content-Length")
 			delete(h.Header, "Date")
 		}
+		if res.StatusCode >= 400 && res.Header.Get("Date") == "" {
+			h.Err = false // net/http refused a head, and closes at once: a reset may overtake the end
+		}
 		all = append(all, h)
 	}
 }

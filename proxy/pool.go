@@ -17,6 +17,7 @@ type pool struct {
 	timer   *time.Timer // runs prune; nil while nothing is due
 	due     time.Time   // when it does
 	retired bool
+	paused  bool // nothing is kept
 }
 
 // get returns an idle connection that is still good, or nil.
@@ -72,7 +73,7 @@ func (p *pool) keep(c *slotConn, now time.Time) bool {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.retired || p.maxIdle > 0 && len(p.idle) >= p.maxIdle {
+	if p.retired || p.paused || p.maxIdle > 0 && len(p.idle) >= p.maxIdle {
 		return false
 	}
 	p.idle = append(p.idle, c)
@@ -118,8 +119,24 @@ func (p *pool) retire() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.retired = true
+	p.closeIdle()
+}
+
+// pause is retire for a while.
+func (p *pool) pause(paused bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.paused = paused
+	if paused {
+		p.closeIdle()
+	}
+}
+
+// closeIdle closes the idle connections. p.mu is held.
+func (p *pool) closeIdle() {
 	if p.timer != nil {
 		p.timer.Stop()
+		p.timer = nil
 	}
 	for _, c := range p.idle {
 		c.Close()

@@ -29,6 +29,10 @@ type Options struct {
 	// OnConnectError is told of every failed connect to a slot, on the request's
 	// goroutine, so it must not block. Nil means nobody is told.
 	OnConnectError func(service, slot string, err error)
+	// OnOutage is told when requests begin to wait because their slot takes no
+	// connections, and when that is over: see [Outage.Until]. It must neither block
+	// nor call the proxy. Nil means nobody is told.
+	OnOutage func(Outage)
 	// SlotRoom bounds the connections of HTTP/1.1 to all slots together, shared by
 	// the services; nil means no bound.
 	SlotRoom *Room
@@ -138,9 +142,10 @@ func (p *Proxy) nextRoute(old *route, s Service, slot string, held bool) *route 
 }
 
 // sameTargets reports whether the targets of one description serve the other.
-// Assets are not the targets' business.
+// Assets are not the targets' business, nor is how their streams are ended.
 func sameTargets(a, b Service) bool {
 	a.Assets, b.Assets = nil, nil
+	a.StreamSpread, a.StreamBound, a.StreamCloseCode = b.StreamSpread, b.StreamBound, b.StreamCloseCode
 	return reflect.DeepEqual(a, b)
 }
 
@@ -224,6 +229,7 @@ func (p *Proxy) replace(old, next *table) *Retired {
 		now := next.routes[name]
 		if now == nil || now.target != was.target {
 			was.target.retire()
+			was.target.room.leave() // to the newer one
 			retired.targets = append(retired.targets, was.target)
 		}
 		if was.hold != nil && (now == nil || now.hold != was.hold) {
@@ -256,18 +262,7 @@ func (p *Proxy) newTarget(s *Service, slot string) *target {
 	if way, ok := way.(*transport); ok {
 		way.share = p.shareOf(s.Name)
 	}
-	return newTarget(s, slot, way, stats)
-}
-
-// shareOf is the service's part of the room for connections to slots. p.mu must
-// be held.
-func (p *Proxy) shareOf(service string) *roomShare {
-	share, ok := p.shares[service]
-	if !ok {
-		share = p.opts.SlotRoom.join()
-		p.shares[service] = share
-	}
-	return share
+	return newTarget(s, slot, way, stats, p.opts.OnOutage)
 }
 
 // claim is one request's hold on its target, with the table generation that
@@ -276,28 +271,8 @@ type claim struct {
 	*target
 	service  *Service
 	settings *Settings
-	held     time.Duration // how long the request waited before it went anywhere
-	placed   bool          // it has a place among those of the target's inFlight
-}
-
-// release ends the claim.
-func (c *claim) release() {
-	c.leave()
-	c.target.release()
-}
-
-// leave gives up the request's place, if it still has it.
-func (c *claim) leave() {
-	if c.placed {
-		c.placed = false
-		c.target.inFlight.leave()
-	}
-}
-
-// beginStream is [target.beginStream]. A stream takes up no place.
-func (c *claim) beginStream() {
-	c.leave()
-	c.target.beginStream()
+	waited
+	placed bool // it has a place among those of the target's inFlight
 }
 
 // waiter is told when a claim begins to wait.
@@ -307,48 +282,50 @@ type waiter interface {
 	beginWait(ctx context.Context, s *Service) (waiting context.Context, over func())
 }
 
-// claim takes the service's active target, waiting while the service is held;
-// w, unless it is nil, is told of every wait. The caller must release what it
-// got. On error nothing was claimed.
+// claim takes the service's active target, waiting while the service is held or
+// the target takes no connections; w, unless it is nil, is told of every wait. The
+// caller must release what it got. On error nothing was claimed.
 func (p *Proxy) claim(ctx context.Context, service string, w waiter) (claim, error) {
-	var held time.Duration
+	return p.claimAnew(ctx, service, w, waited{})
+}
+
+// claimAnew is claim for a request that has waited before. On error the claim
+// says how long it waited in all.
+func (p *Proxy) claimAnew(ctx context.Context, service string, w waiter, had waited) (claim, error) {
 	for {
 		t := p.table.Load()
 		r, ok := t.routes[service]
 		if !ok {
-			return claim{}, errNoService
+			return claim{waited: had}, errNoService
 		}
-		if r.hold != nil {
-			start := time.Now()
-			if err := r.wait(ctx, held, w); err != nil {
-				return claim{}, err
+		if r.hold != nil || r.target.room.shut.Load() && had.passed != r.target {
+			if err := r.wait(ctx, &had, w); err != nil {
+				return claim{waited: had}, err
 			}
-			held += time.Since(start)
 			continue
 		}
 		c := claim{target: r.target, service: r.service, settings: &t.settings, placed: r.target.inFlight.tryEnter()}
 		if !c.placed {
-			start := time.Now()
-			placed, err := r.queue(ctx, w)
-			if err != nil {
-				return claim{}, err
+			var err error
+			if c.placed, err = r.queue(ctx, &had, w); err != nil {
+				return claim{waited: had}, err
 			}
-			held += time.Since(start)
-			if !placed {
-				continue
-			}
-			c.placed = true
 		}
-		if !p.take(&c, t) {
+		if !c.placed || !p.take(&c, t) {
 			continue
 		}
-		c.held = held
+		if c.room.shut.Load() && had.passed != c.target {
+			c.release()
+			continue
+		}
+		c.waited = had
 		return c, nil
 	}
 }
 
 // claimNow is claim for who cannot wait: it reports false where the service is
-// held, not there or has as many requests under way as may be.
+// held, not there or has as many requests under way as may be. The target may be
+// one that takes no connections.
 func (p *Proxy) claimNow(service string) (claim, bool) {
 	for {
 		t := p.table.Load()
@@ -364,40 +341,6 @@ func (p *Proxy) claimNow(service string) (claim, bool) {
 			return c, true
 		}
 	}
-}
-
-// take makes the claim good that was prepared by table t, or reports that the
-// table has changed.
-func (p *Proxy) take(c *claim, t *table) bool {
-	if !c.target.claim() {
-		c.leave()
-		return false
-	}
-	if p.heldSince(t, c.service.Name) {
-		c.release()
-		return false
-	}
-	return true
-}
-
-// queue waits for a place at the service's target; see [inFlight.enter].
-func (r *route) queue(ctx context.Context, w waiter) (placed bool, err error) {
-	if w != nil {
-		waiting, over := w.beginWait(ctx, r.service)
-		defer over()
-		ctx = waiting
-	}
-	return r.target.inFlight.enter(ctx)
-}
-
-// wait waits for the end of the service's hold.
-func (r *route) wait(ctx context.Context, waited time.Duration, w waiter) error {
-	if w != nil {
-		waiting, over := w.beginWait(ctx, r.service)
-		defer over()
-		ctx = waiting
-	}
-	return r.hold.wait(ctx, waited)
 }
 
 // heldSince reports whether the service is held by a table newer than t. Like a

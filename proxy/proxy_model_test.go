@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -15,6 +16,7 @@ type model struct {
 	services []Service
 	slot     map[string]string
 	held     map[string]bool
+	down     map[string]*target // the target that takes no connections
 	open     []openClaim
 }
 
@@ -120,13 +122,14 @@ func (m *model) hold(t *rapid.T) {
 func (m *model) claim(t *rapid.T) {
 	s := rapid.SampledFrom(m.services).Draw(t, "service").Name
 	ctx, cancel := context.WithCancel(context.Background())
-	if m.held[s] {
+	waits := m.held[s] || m.down[s] == m.target(s)
+	if waits {
 		cancel()
 	}
 	defer cancel()
 	c, err := m.p.claim(ctx, s, nil)
-	if (err != nil) != m.held[s] {
-		t.Fatalf("claiming %s, held %v: %v", s, m.held[s], err)
+	if (err != nil) != waits {
+		t.Fatalf("claiming %s, which is to wait: %v: %v", s, waits, err)
 	}
 	if err != nil {
 		return
@@ -135,6 +138,18 @@ func (m *model) claim(t *rapid.T) {
 		t.Fatalf("claimed %s of %s, want %s", c.Slot, s, m.slot[s])
 	}
 	m.open = append(m.open, openClaim{claim: c, generation: c.target})
+}
+
+// connect has a slot take no connections, or take them again.
+func (m *model) connect(t *rapid.T) {
+	s := rapid.SampledFrom(m.services).Draw(t, "service").Name
+	if rapid.Bool().Draw(t, "down") {
+		m.down[s] = m.target(s)
+		m.down[s].room.close(time.Now(), errShutDoor)
+		return
+	}
+	delete(m.down, s)
+	m.p.Reached(s, m.slot[s])
 }
 
 // change turns an open claim into a stream or ends it.
@@ -162,6 +177,9 @@ func (m *model) change(t *rapid.T) {
 func (m *model) check(t *rapid.T) {
 	stats := m.p.Stats()
 	for _, s := range m.services {
+		if _, lasts := m.p.Outage(s.Name); lasts != (m.down[s.Name] == m.target(s.Name)) {
+			t.Fatalf("%s: an outage lasts: %v", s.Name, lasts)
+		}
 		for slot := range s.Slots {
 			var want SlotStats
 			for _, c := range m.open {
@@ -197,13 +215,13 @@ func TestTheProxyFollowsItsModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{
 			p: New(Options{}), services: []Service{twoSlots("backend"), twoSlots("frontend")},
-			slot: map[string]string{"backend": "blue", "frontend": "green"}, held: map[string]bool{},
+			slot: map[string]string{"backend": "blue", "frontend": "green"}, held: map[string]bool{}, down: map[string]*target{},
 		}
 		if _, err := m.p.Configure(Settings{}, m.services, m.slot, nil); err != nil {
 			t.Fatal(err)
 		}
 		t.Repeat(map[string]func(*rapid.T){
-			"swap": m.swap, "configure": m.configure, "hold": m.hold, "claim": m.claim, "change": m.change, "": m.check,
+			"swap": m.swap, "configure": m.configure, "hold": m.hold, "connect": m.connect, "claim": m.claim, "change": m.change, "": m.check,
 		})
 	})
 }

@@ -30,7 +30,9 @@ type relay struct {
 	claimed             time.Time
 	timing              timing
 	upgrade             string // the protocol that a tunnel carries
-	stream              bool
+	ending              stream // nil unless it is one
+	events              *eventStream
+	cancel              context.CancelCauseFunc
 	assets              bool // answered with a file of an earlier release
 	tunnelIn, tunnelOut int64
 
@@ -67,6 +69,7 @@ func newRelay(f *forwarder, service string, w http.ResponseWriter, r *http.Reque
 func (x *relay) take() error {
 	c, err := x.f.proxy.claim(x.r.Context(), x.service, x)
 	if err != nil {
+		x.claim = c
 		return err
 	}
 	x.claim, x.settings, x.claimed = c, c.settings, time.Now()
@@ -88,7 +91,7 @@ func (x *relay) beginWait(ctx context.Context, s *Service) (context.Context, fun
 		return ctx, func() {}
 	}
 	x.conn.setHalfCloseTime(heldHalfClose)
-	if x.r.ProtoMajor != 1 || x.r.ContentLength == 0 {
+	if x.r.ProtoMajor != 1 || x.bodyDone() {
 		return ctx, func() {}
 	}
 	return x.conn.watch(ctx)
@@ -105,7 +108,8 @@ func (x *relay) prepare() {
 		x.prepareBody(s)
 	}
 	x.timing.wanted = x.settings.AccessLog != nil
-	ctx := context.WithValue(x.timing.trace(x.r.Context()), relayKey{}, x)
+	ctx, cancel := context.WithCancelCause(x.timing.trace(x.r.Context()))
+	ctx, x.cancel = context.WithValue(ctx, relayKey{}, x), cancel
 	src := x.r
 	x.r = src.WithContext(ctx)
 	if x.body != nil {
@@ -132,7 +136,7 @@ func (x *relay) prepareBody(s *Service) {
 // body. In the latter case net/http would read on for the next request, and panic
 // if the body happens to end just then (golang/go#68560).
 func (x *relay) lastOnConn() bool {
-	return x.closing || x.conn != nil && x.conn.server.isStopping() || x.r.ProtoMajor == 1 && !x.bodyDone()
+	return x.closing || x.conn != nil && x.conn.server.isEnding() || x.r.ProtoMajor == 1 && !x.bodyDone()
 }
 
 func (x *relay) bodyDone() bool {
@@ -143,13 +147,24 @@ func (x *relay) bodyDone() bool {
 	return done
 }
 
-func (x *relay) beginStream() {
+// beginStream says that the answer is a stream, and how it is ended.
+func (x *relay) beginStream(s stream) {
 	if x.conn != nil {
-		x.conn.server.beginStream()
+		x.conn.server.beginStream(s)
 	}
-	x.stream = true
+	x.ending = s
 	x.claim.stats.open.end(x.claimed)
 	x.claim.beginStream()
+	x.claim.opened.add(s)
+}
+
+func (x *relay) endStream() {
+	x.events.leave()
+	x.claim.opened.remove(x.ending)
+	x.claim.endStream()
+	if x.conn != nil {
+		x.conn.server.endStream(x.ending)
+	}
 }
 
 // classify names the cause of an error. A fault of the client's body goes first:
@@ -161,17 +176,12 @@ func (x *relay) classify(err error) cause {
 	if _, _, bodyErr := x.body.state(); bodyErr != nil {
 		return bodyCause(bodyErr, x.r.ProtoMajor == 2)
 	}
+	if c := waitCause(err); c != "" {
+		return c
+	}
 	switch {
-	case errors.Is(err, errNoService):
-		return causeNoService
-	case errors.Is(err, errHoldFull):
-		return causeHoldFull
-	case errors.Is(err, errHoldTimeout):
-		return causeHeldTooLong
-	case errors.Is(err, errQueueFull):
-		return causeQueueFull
-	case errors.Is(err, errQueueTimeout):
-		return causeQueuedTooLong
+	case errors.Is(err, errStreamCut):
+		return causeStreamCut
 	case context.Cause(x.r.Context()) == errShutdown:
 		return causeShuttingDown
 	case errors.As(err, &slot):
@@ -234,6 +244,9 @@ func (x *relay) end() {
 		x.aborted(v)
 	}
 	x.settle()
+	if x.cancel != nil {
+		x.cancel(nil)
+	}
 	x.endConn(v != nil)
 	if x.settings.AccessLog != nil {
 		x.settings.AccessLog.write(x.accessEntry(v != nil))
@@ -250,6 +263,8 @@ func (x *relay) aborted(v any) {
 		x.f.logPanic(v, x.service, x.id)
 		x.cause = causeInternal
 	case x.cause != "":
+	case x.events.now() == streamCut:
+		x.cause, x.err = causeStreamCut, errStreamCut
 	case x.w.late:
 		x.cause, x.err = causeClientTooSlow, x.w.err
 	case x.w.err != nil:
@@ -262,19 +277,17 @@ func (x *relay) aborted(v any) {
 // settle counts the request and releases its claim.
 func (x *relay) settle() {
 	if x.claim.target == nil {
+		x.f.settleUnclaimed(x.w.status, x.err, x.id)
 		return
 	}
 	in, out := x.bytes()
-	if x.stream {
-		x.claim.endStream()
-		if x.conn != nil {
-			x.conn.server.streams.Add(-1)
-		}
+	if x.ending != nil {
+		x.endStream()
 	} else {
 		x.claim.stats.open.end(x.claimed)
 	}
 	x.claim.stats.observe(outcome{
-		status: x.w.status, cause: x.cause, latency: time.Since(x.claimed), stream: x.stream, in: in, out: out,
+		status: x.w.status, cause: x.cause, latency: time.Since(x.claimed), stream: x.ending != nil, in: in, out: out,
 	})
 	if x.cause.ofSlot() {
 		x.f.faults.note(x.f.proxy.opts.Logger, x.claim.target, x.cause, x.err, x.id)

@@ -133,3 +133,14 @@ func (r *Room) tidy(s *roomShare) {
 		delete(r.shares, s)
 	}
 }
+
+// shareOf is the service's part of the room for connections to slots. p.mu must
+// be held.
+func (p *Proxy) shareOf(service string) *roomShare {
+	share, ok := p.shares[service]
+	if !ok {
+		share = p.opts.SlotRoom.join()
+		p.shares[service] = share
+	}
+	return share
+}

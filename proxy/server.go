@@ -60,6 +60,10 @@ type ServerOptions struct {
 	// connections may go on once no other request is left. Streams may last for
 	// ever, so nothing is gained by waiting for them.
 	StreamGrace time.Duration
+	// StreamBound is how long each of them may take from when it is asked to end,
+	// which is some time within StreamGrace; see [Proxy.EndStreams]. With 0 they are
+	// not asked: what is left of them after StreamGrace is cut.
+	StreamBound time.Duration
 	// ShutdownTimeout bounds the whole of stopping. What is still open then is
 	// cut; 0 means at once.
 	ShutdownTimeout time.Duration
@@ -69,9 +73,11 @@ type ServerOptions struct {
 // request.
 type Server struct {
 	opts   ServerOptions
-	paused atomic.Int64      // Serve calls that wait for a connection to end before they accept
-	onConn func(*clientConn) // told of every connection; nil outside of tests
-	park   time.Duration     // how long a connection may be idle with a goroutine of its own
+	heir   atomic.Pointer[func(fd int, read []byte) error] // see PassOn
+	runs   atomic.Pointer[serving]                         // the newest Serve
+	paused atomic.Int64                                    // Serve calls that wait for a connection to end before they accept
+	onConn func(*clientConn)                               // told of every connection; nil outside of tests
+	park   time.Duration                                   // how long a connection may be idle with a goroutine of its own
 }
 
 // NewServer returns a server that listens to nothing yet.
@@ -123,6 +129,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		return errors.Join(err, ln.Close())
 	}
 	defer run.closeParking()
+	s.runs.Store(run)
 	accepted := make(chan error, 1)
 	go func() { accepted <- run.acceptAll() }()
 	select {
@@ -207,6 +214,7 @@ type serving struct {
 	base     context.Context // of requests; ends when they are cut
 	opts     *ServerOptions
 	paused   *atomic.Int64 // the Server's
+	heir     *atomic.Pointer[func(fd int, read []byte) error]
 	onConn   func(*clientConn)
 	park     time.Duration
 	http2    *http.Server   // see newHTTP2
@@ -221,6 +229,7 @@ type serving struct {
 	cutting  atomic.Bool
 	handling atomic.Int64 // requests, streams included
 	streams  atomic.Int64
+	opened   streamSet // the same, for who wants them to end
 
 	mu      sync.Mutex
 	conns   map[*clientConn]struct{}
@@ -231,7 +240,7 @@ type serving struct {
 func newServing(server *Server, ln net.Listener) *serving {
 	o := &server.opts
 	s := &serving{
-		listener: ln, opts: o, paused: &server.paused, onConn: server.onConn, park: server.park, http2: newHTTP2(o.IdleTimeout),
+		listener: ln, opts: o, paused: &server.paused, heir: &server.heir, onConn: server.onConn, park: server.park, http2: newHTTP2(o.IdleTimeout),
 		standard: newHandedOver(ln), stopping: make(chan struct{}),
 		conns: map[*clientConn]struct{}{}, changed: make(chan struct{}),
 	}
@@ -260,79 +269,24 @@ func (s *serving) endRequest() {
 	}
 }
 
-// beginStream says that a request turned out to be a stream.
-func (s *serving) beginStream() {
+// beginStream says that a request turned out to be a stream, and how it is ended.
+func (s *serving) beginStream(x stream) {
+	s.opened.add(x)
 	s.streams.Add(1)
 	if s.isStopping() {
 		s.announce()
 	}
 }
 
+func (s *serving) endStream(x stream) {
+	s.opened.remove(x)
+	s.streams.Add(-1)
+}
+
 // onlyStreams reports whether all that is left are streams.
 func (s *serving) onlyStreams() bool {
 	streams := s.streams.Load()
 	return streams > 0 && s.handling.Load() <= streams
-}
-
-// accept takes the next connection of a client that has not too many.
-func (s *serving) accept() (*clientConn, error) {
-	for {
-		c, err := s.acceptAny()
-		if err != nil || s.enter(c) {
-			return c, err
-		}
-		c.Conn.Close() //nolint:errcheck // nothing was sent on it
-		s.leaveRoom()
-	}
-}
-
-// acceptAny takes the next connection. While the server stops it accepts without
-// bound what the kernel's queue still holds.
-func (s *serving) acceptAny() (*clientConn, error) {
-	s.takeRoom()
-	if s.opts.KeepBacklog && s.isStopping() {
-		s.leaveRoom()
-		return nil, net.ErrClosed // what waits is the next process's
-	}
-	nc, err := s.listener.Accept()
-	if err != nil {
-		s.leaveRoom()
-		if s.isStopping() {
-			return nil, net.ErrClosed // a timeout would be taken for a reason to try again
-		}
-		s.warnOnce(err)
-		return nil, err
-	}
-	s.warned = false
-	c := newClientConn(nc, s)
-	if s.onConn != nil {
-		s.onConn(c)
-	}
-	return c, nil
-}
-
-// enter notes a connection, unless its client has as many as one may have.
-func (s *serving) enter(c *clientConn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.peers != nil && c.peer.IsValid() {
-		if s.peers[c.peer] >= s.opts.MaxConnsPerAddr {
-			return false
-		}
-		s.peers[c.peer]++
-	}
-	s.conns[c] = struct{}{}
-	return true
-}
-
-// leavePeer is the end of what enter began. s.mu is held.
-func (s *serving) leavePeer(c *clientConn) {
-	if s.peers == nil || !c.peer.IsValid() {
-		return
-	}
-	if s.peers[c.peer]--; s.peers[c.peer] <= 0 {
-		delete(s.peers, c.peer)
-	}
 }
 
 // warnOnce tells of the first of several failures in a row, such as a lack of
@@ -342,68 +296,6 @@ func (s *serving) warnOnce(err error) {
 		s.opts.Logger.Warn("accepting a connection", zap.Stringer("address", s.listener.Addr()), zap.Error(err))
 	}
 	s.warned = true
-}
-
-// takeRoom waits for a place, or for the server to stop.
-func (s *serving) takeRoom() {
-	if !s.tryRoom() {
-		s.paused.Add(1)
-		defer s.paused.Add(-1)
-		s.waitRoom()
-	}
-	for {
-		ok, again := s.share.takeOrWait()
-		if ok {
-			return
-		}
-		if !s.waitShare(again) {
-			s.share.force()
-			return
-		}
-	}
-}
-
-func (s *serving) tryRoom() bool {
-	if s.room == nil {
-		return true
-	}
-	select {
-	case s.room <- struct{}{}:
-		return true
-	default:
-		return false
-	}
-}
-
-func (s *serving) waitRoom() {
-	select {
-	case s.room <- struct{}{}:
-	case <-s.stopping:
-	}
-}
-
-// waitShare waits until there may be room, and reports false when the server
-// stops.
-func (s *serving) waitShare(again <-chan struct{}) bool {
-	s.paused.Add(1)
-	defer s.paused.Add(-1)
-	select {
-	case <-again:
-		return true
-	case <-s.stopping:
-		return false
-	}
-}
-
-func (s *serving) leaveRoom() {
-	s.share.give()
-	if s.room == nil {
-		return
-	}
-	select {
-	case <-s.room:
-	default: // accepted without one, while stopping
-	}
 }
 
 // forget is told by each connection that it was closed.

@@ -45,6 +45,13 @@ type Service struct {
 	// StreamIdleTimeout bounds the time without a byte from the slot in a body
 	// and in either direction of an upgraded connection.
 	StreamIdleTimeout time.Duration
+	// StreamSpread is the time over which [Proxy.EndStreams] asks streams to end,
+	// and StreamBound how long each may take from then on. Zero means no time.
+	StreamSpread, StreamBound time.Duration
+	// StreamCloseCode is the status of the Close that a WebSocket's client gets;
+	// zero means 1012, by which it knows that it should come back (RFC 6455,
+	// section 7.4).
+	StreamCloseCode int
 	// HalfCloseGrace is how long a request goes on after its client shut down
 	// its writing side: long enough for a client that still reads, short enough
 	// for a slot whose client has left.

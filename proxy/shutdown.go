@@ -16,9 +16,11 @@ import (
 // connection that arrives between the last accept and the close is lost, which
 // only a shared socket avoids.
 func (s *serving) stopAccepting() {
+	s.mu.Lock()
 	close(s.stopping)
+	s.mu.Unlock()
 	dl, ok := s.listener.(interface{ SetDeadline(time.Time) error })
-	if s.opts.KeepBacklog || !ok || dl.SetDeadline(time.Now().Add(backlogTime)) != nil {
+	if s.opts.KeepBacklog || s.heir.Load() != nil || !ok || dl.SetDeadline(time.Now().Add(backlogTime)) != nil {
 		s.listener.Close() //nolint:errcheck // accepting ends with it
 	}
 }
@@ -28,14 +30,52 @@ func (s *serving) finish(hs *http.Server, cut context.CancelCauseFunc) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.opts.ShutdownTimeout)
 	defer cancel()
 	dismiss(s.http2)
-	s.lingerIdle(ctx)
-	s.closeIdle(ctx)
+	if s.successor() != nil {
+		s.passIdle(ctx)
+		defer dismiss(hs) // not before: it would close behind an answer that did not say so
+	} else {
+		s.lingerIdle(ctx)
+		s.closeIdle(ctx)
+		dismiss(hs)
+	}
 	dismiss(s.http2) // for those that came since
-	dismiss(hs)
-	if s.wait(ctx, func() bool { return s.empty() || s.onlyStreams() }) && s.waitFor(ctx, s.opts.StreamGrace, s.empty) {
-		return nil
+	quiet := func() bool { return s.empty() || s.onlyStreams() }
+	idle := quiet
+	if s.successor() != nil {
+		idle = s.empty // new connections do not wait for this process, so streams may go on
+	}
+	s.waitFor(ctx, s.opts.ShutdownTimeout-min(s.endingTime(), s.opts.ShutdownTimeout/2), idle)
+	s.endStreams(ctx)
+	for s.wait(ctx, quiet) {
+		// A connection that could not be told to end may still bring a request, and
+		// that is not cut for the streams' time being over.
+		if !s.waitFor(ctx, s.opts.StreamGrace, func() bool { return s.empty() || !s.onlyStreams() }) {
+			break
+		}
+		if s.empty() {
+			return nil
+		}
 	}
 	return s.cut(hs, cut)
+}
+
+// endingTime is how long it takes to end the streams, those included that come by
+// connections that were idle.
+func (s *serving) endingTime() time.Duration {
+	return s.opts.StreamGrace + s.opts.StreamBound + s.opts.IdleGrace
+}
+
+// endStreams has the streams end where that costs nothing.
+func (s *serving) endStreams(ctx context.Context) {
+	if s.opts.StreamBound <= 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.endingTime())
+	defer cancel()
+	ending := streamEnding{spread: s.opts.StreamGrace, bound: s.opts.StreamBound, open: s.opened.list, over: s.empty}
+	if ended, cut := ending.run(ctx); ended+cut > 0 {
+		s.opts.Logger.Info("the streams were ended", zap.Stringer("address", s.listener.Addr()), zap.Int("ended", ended), zap.Int("cut", cut))
+	}
 }
 
 // dismiss has a server tell its connections to go and not wait for it.

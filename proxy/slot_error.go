@@ -21,6 +21,8 @@ const (
 	causeConnectRefused cause = "slot-connect-refused" // nobody listens
 	causeConnectTimeout cause = "slot-connect-timeout" // no answer to the connect in time
 	causeConnectFailed  cause = "slot-connect-failed"  // any other failed connect
+	causeDown           cause = "slot-down-too-long"   // nobody listened for as long as the request waited
+	causeDownFull       cause = "slot-down-hold-full"  // nobody listens, and too many wait already
 	causeHeaderTimeout  cause = "slot-answer-timeout"  // no head of an answer in time
 	causeClosed         cause = "slot-closed-early"    // closed before or within the answer
 	causeReset          cause = "slot-reset"           // reset before or within the answer
@@ -54,12 +56,15 @@ func (e *clientBodyError) Unwrap() error { return e.err }
 var errNoRoom = errors.New("as many connections to slots are open as may be")
 
 // connectError gives a failed connect its cause. A unix socket that is not
-// there means the same as a port on which nobody listens. What we lack ourselves
-// says nothing about the slot.
+// there means the same as a port on which nobody listens, and so does one whose
+// queue is full, for which the kernel has no wait; and a listener that ends just
+// then resets what it has not accepted. What we lack ourselves says
+// nothing about the slot.
 func connectError(address string, err error) *slotError {
 	c := causeConnectFailed
 	switch {
-	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT):
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT),
+		errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ECONNRESET):
 		c = causeConnectRefused
 	case weLack(err):
 		c = causeNoRoom

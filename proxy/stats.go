@@ -24,6 +24,9 @@ type slotStats struct {
 	fails   atomic.Int64 // answers 5xx that are the slot's own
 	in, out atomic.Int64
 	streams atomic.Int64 // opened
+	refused atomic.Int64 // requests that waited because of it
+	ended   atomic.Int64 // of those, because they were asked to
+	cut     atomic.Int64 // of those, because they did not end when asked
 	latency histogram
 	open    ages // of those that are no streams
 
@@ -81,10 +84,15 @@ type SlotStats struct {
 	Faults int64
 	// Errors are the slot's own answers 5xx together with its Faults.
 	Errors int64
+	// Unreached counts the requests that waited because the slot took no
+	// connections, but for those that waited in vain, which are among its Faults. It
+	// is a fault of the slot's that no client saw.
+	Unreached int64
 	// BytesIn and BytesOut are body bytes from and to clients.
 	BytesIn, BytesOut int64
-	// StreamsOpened counts upgrades and event streams.
-	StreamsOpened int64
+	// StreamsOpened counts upgrades and event streams; StreamsEnded and StreamsCut
+	// those of them that were ended since their slot was left or stopped.
+	StreamsOpened, StreamsEnded, StreamsCut int64
 	// Latency holds how long the requests took that were not streams, Open for how
 	// long those have been open at least that are so now, in whole seconds.
 	Latency, Open Histogram
@@ -93,7 +101,8 @@ type SlotStats struct {
 func (s *slotStats) snapshot() SlotStats {
 	out := SlotStats{
 		Faults: s.faults.Load(), BytesIn: s.in.Load(), BytesOut: s.out.Load(),
-		StreamsOpened: s.streams.Load(), Latency: s.latency.snapshot(), Open: s.open.snapshot(time.Now()), Causes: map[string]int64{},
+		StreamsOpened: s.streams.Load(), StreamsEnded: s.ended.Load(), StreamsCut: s.cut.Load(),
+		Latency: s.latency.snapshot(), Open: s.open.snapshot(time.Now()), Causes: map[string]int64{},
 	}
 	out.Errors = s.fails.Load() + out.Faults
 	for i := range s.classes {
@@ -104,6 +113,7 @@ func (s *slotStats) snapshot() SlotStats {
 	for c, n := range s.causes {
 		out.Causes[string(c)] = n
 	}
+	out.Unreached = max(0, s.refused.Load()-s.causes[causeDown])
 	return out
 }
 
@@ -179,10 +189,41 @@ func (p *Proxy) Queued(service string) int64 {
 	return 0
 }
 
-// Waiting returns how many requests of a service wait in its hold.
-func (p *Proxy) Waiting(service string) int64 {
-	if r := p.table.Load().routes[service]; r != nil && r.hold != nil {
-		return r.hold.waiting.Load()
+// Waiting returns how many requests of a service wait, in its hold or because its
+// slot takes no connections.
+func (p *Proxy) Waiting(service string) (n int64) {
+	r := p.table.Load().routes[service]
+	if r == nil {
+		return 0
 	}
-	return 0
+	if r.hold != nil {
+		n = r.hold.waiting.Load()
+	}
+	o, _ := r.target.room.state()
+	return n + o.Waiting
+}
+
+// Outage returns since when a service's active slot takes no connections, if that
+// is so as far as requests have found.
+func (p *Proxy) Outage(service string) (Outage, bool) {
+	r := p.table.Load().routes[service]
+	if r == nil {
+		return Outage{}, false
+	}
+	return r.target.room.state()
+}
+
+// Went says that a slot whose stop was announced has gone, as others have found.
+func (p *Proxy) Went(service, slot string) {
+	if r := p.table.Load().routes[service]; r != nil && r.target.Slot == slot {
+		r.target.room.went()
+	}
+}
+
+// Reached says that somebody else has found a slot to take connections: what
+// waits for it need not find out.
+func (p *Proxy) Reached(service, slot string) {
+	if r := p.table.Load().routes[service]; r != nil && r.target.Slot == slot {
+		r.target.room.open()
+	}
 }

@@ -19,6 +19,7 @@ type target struct {
 	transport roundTripper
 	stats     *slotStats
 	inFlight  *inFlight // nil means no bound
+	room      *waitingRoom
 
 	// claims counts the requests that hold the target. Retiring adds
 	// math.MinInt64, so a negative count means retired and a retired target with
@@ -26,6 +27,7 @@ type target struct {
 	// questions, which is what leaves P2 no gap.
 	claims  atomic.Int64
 	streams atomic.Int64 // those claims that are streams: upgrades, event streams
+	opened  streamSet    // the same, for who wants them to end
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced whenever a retired target's counts fall
@@ -35,15 +37,18 @@ type target struct {
 
 // roundTripper is what a target needs of its way to the slot.
 type roundTripper interface {
-	http.RoundTripper
+	// RoundTrip is that of [http.RoundTripper], but that an *unsentError leaves
+	// the request's body open.
+	RoundTrip(*http.Request) (*http.Response, error)
+	wayToSlot
 	// Retire closes the idle connections and keeps no further one.
 	Retire()
 }
 
-func newTarget(s *Service, slot string, rt roundTripper, stats *slotStats) *target {
+func newTarget(s *Service, slot string, rt roundTripper, stats *slotStats, tell func(Outage)) *target {
 	return &target{
 		Service: s.Name, Slot: slot, Address: s.Slots[slot],
-		transport: rt, stats: stats, inFlight: newInFlight(s), changed: make(chan struct{}),
+		transport: rt, stats: stats, room: newWaitingRoom(s, slot, rt, &stats.refused, tell), inFlight: newInFlight(s), changed: make(chan struct{}),
 	}
 }
 

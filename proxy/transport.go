@@ -59,8 +59,8 @@ func (t *transport) Retire() { t.pool.retire() }
 // informational ones go to the Got1xxResponse hook of net/http/httptrace. The
 // body of a 101 is an [io.ReadWriteCloser] that has CloseWrite.
 //
-// Errors are a *slotError, a *clientBodyError, the cause of the request's
-// context or what a hook returned.
+// Errors are a *slotError, an *unsentError, which leaves the request's body open, a
+// *clientBodyError, the cause of the request's context or what a hook returned.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	x := &exchange{t: t, req: req, ctx: req.Context()}
 	defer x.freeHead()
@@ -71,20 +71,41 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	for {
 		c, err := t.conn(x.ctx, x.repeated, (*pool).get, time.Now())
 		if err != nil {
-			x.closeBody()
-			return nil, err
+			return nil, x.failed(err)
 		}
 		res, err := x.run(c)
 		if err == nil {
 			return res, nil
 		}
 		if !x.mayRepeat(err) {
-			x.closeBody()
-			return nil, err
+			return nil, x.failed(err)
 		}
 		x.repeated = true
 	}
 }
+
+// failed ends an exchange that got no answer. A request that was not sent keeps
+// its body.
+func (x *exchange) failed(err error) error {
+	if unsent := x.unsent(err); unsent != nil {
+		return unsent
+	}
+	x.closeBody()
+	return err
+}
+
+// Connect makes a connection and closes it.
+func (t *transport) Connect(ctx context.Context) error {
+	c, err := t.conn(ctx, true, nil, time.Time{})
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
+
+// Pause closes the idle connections and keeps no further one for as long as it
+// lasts.
+func (t *transport) Pause(paused bool) { t.pool.pause(paused) }
 
 // conn returns a connection to the slot: an idle one, by pick, unless fresh is
 // asked for.

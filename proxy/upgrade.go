@@ -60,6 +60,7 @@ func (f *forwarder) rewriteUpgrade(x *relay, out *http.Request) {
 type duplex interface {
 	io.ReadWriteCloser
 	CloseWrite() error
+	SetReadDeadline(time.Time) error
 }
 
 // tunnel joins client and slot after the slot's 101 until both have ended. It
@@ -84,12 +85,15 @@ func (f *forwarder) tunnel(x *relay, res *http.Response) error {
 	}
 	x.upgrade = got
 	x.w.status, x.w.firstByte = res.StatusCode, time.Now()
-	x.beginStream()
 	u := &upgraded{
-		client: takeOver(nc), slot: slot,
+		ctx: x.r.Context(), client: takeOver(nc), slot: slot,
 		idle: x.claim.service.StreamIdleTimeout, buffers: &f.buffers,
 	}
-	x.cause, x.err = u.run(x.r.Context(), switchingHead(res.Header, got), unreadBytes(buffered.Reader))
+	if strings.EqualFold(got, "websocket") {
+		u.goodbye = newGoodbye(x.claim.service.StreamCloseCode)
+	}
+	x.beginStream(u)
+	x.cause, x.err = u.run(switchingHead(res.Header, got), unreadBytes(buffered.Reader))
 	x.tunnelIn, x.tunnelOut = u.in.Load(), u.out.Load()
 	return errTunnelEnded
 }
@@ -141,9 +145,10 @@ func (c plainConn) CloseWrite() error {
 // connection, idleness or the request's context ends both.
 type upgraded struct {
 	client, slot duplex
-	idle         time.Duration // without a byte in either direction; 0 means no bound
-	buffers      *bufferPool
 	ctx          context.Context // ends when the proxy stops
+	idle         time.Duration   // without a byte in either direction; 0 means no bound
+	buffers      *bufferPool
+	goodbye      *goodbye // nil unless it is a WebSocket
 
 	in, out atomic.Int64 // bytes from and to the client
 	last    atomic.Int64 // when the last of them passed, in Unix nanoseconds
@@ -158,9 +163,8 @@ type upgraded struct {
 // run copies until both directions have ended, and returns why if that was
 // before its time. It returns with both connections closed and no goroutine
 // left.
-func (u *upgraded) run(ctx context.Context, head, early []byte) (cause, error) {
-	u.ctx = ctx
-	stop := context.AfterFunc(ctx, func() { u.cut("", nil) })
+func (u *upgraded) run(head, early []byte) (cause, error) {
+	stop := context.AfterFunc(u.ctx, func() { u.cut("", nil) })
 	defer stop()
 	u.watchIdle()
 	if _, err := u.client.Write(head); err != nil {
@@ -168,10 +172,10 @@ func (u *upgraded) run(ctx context.Context, head, early []byte) (cause, error) {
 	}
 	var slotDone sync.WaitGroup
 	slotDone.Go(func() {
-		u.copy(direction{u.client, u.slot, &u.out, u.clientFailed, u.slotFailed})
+		u.copy(direction{u.client, u.slot, &u.out, u.clientFailed, u.slotFailed, u.goodbye.fromSlot(), u.endToClient})
 	})
 	fromClient := io.MultiReader(bytes.NewReader(early), u.client)
-	u.copy(direction{u.slot, fromClient, &u.in, u.slotFailed, u.clientFailed})
+	u.copy(direction{u.slot, fromClient, &u.in, u.slotFailed, u.clientFailed, u.goodbye.fromClient(), u.endToSlot})
 	slotDone.Wait()
 	u.cut("", nil)
 	return u.cause, u.err
@@ -183,6 +187,11 @@ type direction struct {
 	src                  io.Reader
 	count                *atomic.Int64
 	dstFailed, srcFailed func(error)
+
+	frames *frames // nil unless it is a WebSocket's
+	// end takes over once the stream was asked to end. It gets what was read and
+	// reports whether the direction is at its end.
+	end func(d *direction, b []byte, err error) bool
 }
 
 func (u *upgraded) copy(d direction) {
@@ -191,13 +200,17 @@ func (u *upgraded) copy(d direction) {
 	for {
 		n, err := d.src.Read(b)
 		u.touch()
-		if n > 0 {
-			d.count.Add(int64(n))
-			if _, err := d.dst.Write(b[:n]); err != nil {
-				d.dstFailed(err)
+		if u.goodbye.isAsked() {
+			if d.end(&d, b[:n], err) {
 				return
 			}
-			u.touch()
+			continue
+		}
+		if d.frames != nil {
+			d.frames.scan(b[:n])
+		}
+		if !u.pass(&d, b[:n]) {
+			return
 		}
 		switch {
 		case err == io.EOF:
@@ -210,6 +223,20 @@ func (u *upgraded) copy(d direction) {
 			return
 		}
 	}
+}
+
+// pass writes what was read, and reports whether that went well.
+func (u *upgraded) pass(d *direction, b []byte) bool {
+	if len(b) == 0 {
+		return true
+	}
+	d.count.Add(int64(len(b)))
+	if _, err := d.dst.Write(b); err != nil {
+		d.dstFailed(err)
+		return false
+	}
+	u.touch()
+	return true
 }
 
 func (u *upgraded) clientFailed(err error) { u.cut(causeClientGone, err) }

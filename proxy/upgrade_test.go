@@ -354,6 +354,8 @@ func (d *brokenDuplex) Write(b []byte) (int, error) { return len(b), d.writeErr 
 func (d *brokenDuplex) CloseWrite() error           { return d.closeWriteErr }
 func (d *brokenDuplex) Close() error                { close(d.closed); return nil }
 
+func (d *brokenDuplex) SetReadDeadline(time.Time) error { return nil }
+
 func TestWhateverBreaksInATunnelEndsBothDirections(t *testing.T) {
 	broken := errors.New("broken")
 	for _, tt := range []struct {
@@ -370,8 +372,8 @@ func TestWhateverBreaksInATunnelEndsBothDirections(t *testing.T) {
 			tt.client.closed, tt.slot.closed = make(chan struct{}), make(chan struct{})
 			pool := &bufferPool{}
 			pool.New = func() any { return new([copySize]byte) }
-			u := &upgraded{client: &tt.client, slot: &tt.slot, buffers: pool}
-			got, err := u.run(t.Context(), nil, nil)
+			u := &upgraded{ctx: t.Context(), client: &tt.client, slot: &tt.slot, buffers: pool}
+			got, err := u.run(nil, nil)
 			if got != tt.want || err == nil {
 				t.Errorf("%s, %v; want %s", got, err, tt.want)
 			}

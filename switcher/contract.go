@@ -22,12 +22,15 @@ type Drain func(ctx context.Context) ([]DrainCount, error)
 
 // DrainCount says what became of the requests that were in flight at a swap.
 type DrainCount struct {
-	Service      string        `json:"service"`
-	Slot         Slot          `json:"slot"`
-	Moved        int64         `json:"moved"`         // in flight at the swap
-	OpenRequests int64         `json:"open_requests"` // not ended yet
-	OpenStreams  int64         `json:"open_streams"`  // event streams and upgrades still open
-	Took         time.Duration `json:"took_ns"`       // since the swap
+	Service      string `json:"service"`
+	Slot         Slot   `json:"slot"`
+	Moved        int64  `json:"moved"`         // in flight at the swap
+	OpenRequests int64  `json:"open_requests"` // not ended yet
+	OpenStreams  int64  `json:"open_streams"`  // event streams and upgrades still open
+	// StreamsUntil is when these are ended; zero where there are none, or nobody
+	// ends them.
+	StreamsUntil time.Time     `json:"streams_until,omitzero"`
+	Took         time.Duration `json:"took_ns"` // since the swap
 }
 
 // Prober is what the switcher needs of the health checks.

@@ -98,8 +98,12 @@ func (s *Switcher) recordDrain(r Record, d *Draining) {
 // String is "backend blue: 3 in flight at the swap, 0 requests and 1 stream still
 // open after 12ms".
 func (c DrainCount) String() string {
-	return fmt.Sprintf("%s %s: %d in flight at the swap, %s and %s still open after %s",
+	text := fmt.Sprintf("%s %s: %d in flight at the swap, %s and %s still open after %s",
 		c.Service, c.Slot, c.Moved, counted(c.OpenRequests, "request"), counted(c.OpenStreams, "stream"), c.Took.Round(time.Millisecond))
+	if !c.StreamsUntil.IsZero() {
+		text += ", the streams until " + c.StreamsUntil.Local().Format(time.TimeOnly)
+	}
+	return text
 }
 
 // counted is "1 request" or "2 requests".

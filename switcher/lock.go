@@ -30,6 +30,27 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// adoptLock takes the directory over from the process that has it, with the lock
+// itself: at no time can a third one have it.
+func adoptLock(dir string, lock *os.File) error {
+	have, err := lock.Stat()
+	if err != nil {
+		return fmt.Errorf("taking over the lock of the state directory: %w", err)
+	}
+	want, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("taking over the lock of the state directory: %w", err)
+	}
+	if !os.SameFile(have, want) {
+		return fmt.Errorf("taking over the lock of the state directory: it is of another directory than %s", dir)
+	}
+	if err := flock(lock); err != nil {
+		return fmt.Errorf("taking over the lock of the state directory: %w", err)
+	}
+	_ = writePID(dir)
+	return nil
+}
+
 func flock(f *os.File) error {
 	for {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)

@@ -225,7 +225,7 @@ func (o *operation) finish(err error) error {
 
 var gerunds = map[Kind]string{
 	KindSwitch: "switching", KindRollback: "rolling back", KindHold: "holding",
-	KindReleaseHold: "releasing the hold of", KindReconfigure: "reconfiguring",
+	KindFailover: "failing over", KindReleaseHold: "releasing the hold of", KindReconfigure: "reconfiguring", KindUpgrade: "upgrading",
 }
 
 // doing is "switching backend to green".

@@ -69,10 +69,12 @@ type Kind string
 const (
 	KindSwitch       Kind = "switch"
 	KindRollback     Kind = "rollback"
+	KindFailover     Kind = "failover" // a switch by the daemon, away from a dead slot
 	KindHold         Kind = "hold"
 	KindReleaseHold  Kind = "release-hold"
 	KindReconfigure  Kind = "reconfigure"
 	KindDeploy       Kind = "deploy"        // several operations under one reservation, each with a record of its own
+	KindUpgrade      Kind = "upgrade"       // another process took over
 	KindAssumeActive Kind = "assume-active" // at start, where the state was lost
 )
 
@@ -102,8 +104,11 @@ type Record struct {
 	Services []string `json:"services,omitempty"` // of hold, release-hold and reconfigure
 	Forced   bool     `json:"forced,omitempty"`   // health was not asked for
 	Reason   string   `json:"reason,omitempty"`
-	Actor    Actor    `json:"actor"`
-	Error    string   `json:"error,omitempty"`
+	// FromVersion and ToVersion are those of the program, in an upgrade.
+	FromVersion string `json:"from_version,omitempty"`
+	ToVersion   string `json:"to_version,omitempty"`
+	Actor       Actor  `json:"actor"`
+	Error       string `json:"error,omitempty"`
 	// Warning says what an operator should know although the operation is done.
 	Warning string        `json:"warning,omitempty"`
 	Started time.Time     `json:"started"`
@@ -142,6 +147,8 @@ func (r Record) summary() string {
 		return string(r.Kind) + " of " + describe(r.Moves)
 	case len(r.Services) > 0:
 		return string(r.Kind) + " of " + strings.Join(r.Services, " and ")
+	case r.ToVersion != "":
+		return string(r.Kind) + " from " + r.FromVersion + " to " + r.ToVersion
 	}
 	return string(r.Kind)
 }

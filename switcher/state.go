@@ -42,6 +42,9 @@ type ServiceState struct {
 	// known.
 	PreviousRelease string `json:"previous_release,omitempty"`
 	Held            *Held  `json:"held,omitempty"`
+	// FailedOver is the failover by which Active was reached; nil if it was reached
+	// otherwise.
+	FailedOver *FailedOver `json:"failed_over,omitempty"`
 	// BadReleases are those that traffic was returned from, newest first.
 	BadReleases []BadRelease `json:"bad_releases,omitempty"`
 	// Bake is that of Active or, if it has Returned set, the one that returned the
@@ -78,6 +81,10 @@ func (s ServiceState) clone() ServiceState {
 		bake := *s.Bake
 		s.Bake = &bake
 	}
+	if s.FailedOver != nil {
+		over := *s.FailedOver
+		s.FailedOver = &over
+	}
 	s.BadReleases = slices.Clone(s.BadReleases)
 	return s
 }
@@ -90,10 +97,14 @@ func (s State) move(moves []Move, r Record, generation uint64, at time.Time) {
 			Active: m.To, Previous: m.From, Since: at, Generation: generation,
 			PreviousRelease: m.FromRelease, Held: was.Held, BadReleases: was.BadReleases,
 		}
-		if r.Kind == KindRollback {
+		switch r.Kind {
+		case KindFailover:
+			now.FailedOver = &FailedOver{ID: r.ID, Since: at, Reason: r.Reason}
+		case KindRollback:
 			// Rolling back by force to what was rolled back from is a change of
-			// mind: the way back must be open again.
-			now.RolledBack = !was.RolledBack || m.ToRelease != was.PreviousRelease
+			// mind: the way back must be open again. And what a failover went to was
+			// not chosen, so leaving it is no verdict.
+			now.RolledBack = was.FailedOver == nil && (!was.RolledBack || m.ToRelease != was.PreviousRelease)
 			now.BadReleases = was.judged(m, now.RolledBack, r, at)
 		}
 		s.Services[m.Service] = now

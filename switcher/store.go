@@ -53,7 +53,13 @@ type FileStore struct {
 
 // OpenFileStore makes the directory where it is missing and takes it for this
 // process. It fails if another process has it, or if others may write to it.
-func OpenFileStore(dir string) (*FileStore, error) {
+func OpenFileStore(dir string) (*FileStore, error) { return openLocked(dir, nil) }
+
+// AdoptFileStore is OpenFileStore for who was given the lock of the process that
+// had the directory ([FileStore.Lock]).
+func AdoptFileStore(dir string, lock *os.File) (*FileStore, error) { return openLocked(dir, lock) }
+
+func openLocked(dir string, lock *os.File) (*FileStore, error) {
 	d := osDisk{checked: true}
 	if err := makeDir(d, dir); err != nil {
 		return nil, err
@@ -65,7 +71,11 @@ func OpenFileStore(dir string) (*FileStore, error) {
 	if err := trust(dir, info); err != nil {
 		return nil, fmt.Errorf("opening the state directory: %w", err)
 	}
-	lock, err := lockDir(dir)
+	if lock == nil {
+		lock, err = lockDir(dir)
+	} else {
+		err = adoptLock(dir, lock)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -107,6 +117,10 @@ func openFileStore(d disk, dir string) (*FileStore, error) {
 	}
 	return &FileStore{dir: dir, disk: d}, nil
 }
+
+// Lock is what keeps other processes out of the directory. Who has a copy of its
+// descriptor has the directory too, for as long as that is open.
+func (s *FileStore) Lock() *os.File { return s.lock }
 
 // Close gives the directory up.
 func (s *FileStore) Close() error {

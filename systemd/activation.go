@@ -56,7 +56,12 @@ func (s Socket) String() string {
 // None at all is no error; one that is not a listening stream socket is, and
 // then all are closed.
 func Listeners() (*Inherited, error) {
-	files := activation.Files(true)
+	return Adopt(activation.Files(true))
+}
+
+// Adopt makes listening sockets that another process passed on inherited ones, by
+// the names of the files. It closes the files.
+func Adopt(files []*os.File) (*Inherited, error) {
 	in := &Inherited{}
 	var problems []error
 	for _, f := range files {
@@ -117,6 +122,21 @@ func (in *Inherited) Untaken() []Socket {
 		}
 	}
 	return left
+}
+
+// Each calls do with every socket, until one fails.
+func (in *Inherited) Each(do func(name string, s syscall.Conn) error) error {
+	if in == nil {
+		return nil
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, s := range in.sockets {
+		if err := do(s.Name, s.listener); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Close gives up all inherited sockets; listeners made from them go on.

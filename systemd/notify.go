@@ -41,6 +41,14 @@ func (n *Notifier) Stopping(status string) error {
 	return n.send(daemon.SdNotifyStopping, statusLine(status))
 }
 
+// MainPID says that another process is the main one from now on. It must be of the
+// same unit, and only the one that is main until now is heard.
+func (n *Notifier) MainPID(pid int) error { return n.send(fmt.Sprintf("MAINPID=%d", pid)) }
+
+// Watching says once that this process works, and so begins its watchdog's time
+// anew.
+func (n *Notifier) Watching() error { return n.send(daemon.SdNotifyWatchdog) }
+
 // Status sets the line that systemctl status shows.
 func (n *Notifier) Status(text string) error { return n.send(statusLine(text)) }
 

@@ -8,7 +8,10 @@ import (
 )
 
 // traffic is the data path as the switcher sees it.
-type traffic struct{ *proxy.Proxy }
+type traffic struct {
+	*proxy.Proxy
+	streams *streams
+}
 
 // Swap moves the services in one instant.
 func (t traffic) Swap(to map[string]switcher.Slot) (switcher.Drain, error) {
@@ -20,6 +23,7 @@ func (t traffic) Swap(to map[string]switcher.Slot) (switcher.Drain, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.streams.moved(to)
 	return func(ctx context.Context) ([]switcher.DrainCount, error) {
 		counts, err := retired.Drain(ctx)
 		out := make([]switcher.DrainCount, len(counts))
@@ -27,6 +31,9 @@ func (t traffic) Swap(to map[string]switcher.Slot) (switcher.Drain, error) {
 			out[i] = switcher.DrainCount{
 				Service: c.Service, Slot: switcher.Slot(c.Slot),
 				Moved: c.Moved, OpenRequests: c.OpenRequests, OpenStreams: c.OpenStreams, Took: c.Took,
+			}
+			if c.OpenStreams > 0 {
+				out[i].StreamsUntil = t.streams.until(place{c.Service, switcher.Slot(c.Slot)})
 			}
 		}
 		return out, err

@@ -51,11 +51,16 @@ type serviceReadiness struct {
 	Active string `json:"active"`
 	Health string `json:"health"`
 	Held   bool   `json:"held,omitempty"`
+	// Waiting are the requests that wait, in a hold or for a slot that takes no
+	// connections.
+	Waiting int64 `json:"waiting,omitempty"`
 }
 
 // readiness is true while the doors are open and answer, and no service's
 // active slot is known to be unhealthy. A slot not probed yet counts as ready,
-// so that a restart of the proxy alone does not look like an outage.
+// so that a restart of the proxy alone does not look like an outage; and so does one
+// that takes no connections for no longer than its requests wait for it, so that
+// its own restart does not.
 func (d *daemon) readiness(ctx context.Context) readiness {
 	ready := readiness{Services: map[string]serviceReadiness{}}
 	if d.stopping.Load() {
@@ -65,8 +70,8 @@ func (d *daemon) readiness(ctx context.Context) readiness {
 	}
 	for name, s := range d.configured() {
 		status := d.watches.status(place{name, s.Active})
-		ready.Services[name] = serviceReadiness{string(s.Active), status.State.String(), s.Held != nil}
-		if status.State == health.Unhealthy {
+		ready.Services[name] = serviceReadiness{string(s.Active), status.State.String(), s.Held != nil, d.proxy.Waiting(name)}
+		if status.State == health.Unhealthy && !d.waitedFor(name, status) {
 			ready.Reasons = append(ready.Reasons, name+": the active slot "+string(s.Active)+" is unhealthy: "+errorText(status.Err))
 		}
 	}

@@ -78,7 +78,7 @@ func (b *bakes) run(ctx context.Context) {
 			b.note(ctx, (*baking).due)
 		case <-ctx.Done():
 			b.look(ctx) // the next daemon draws the conclusions
-			b.note(context.WithoutCancel(ctx), func(*baking) bool { return true })
+			b.noteAll(context.WithoutCancel(ctx))
 			return
 		}
 	}
@@ -130,6 +130,9 @@ func (b *bakes) note(ctx context.Context, due func(*baking) bool) {
 		b.noted(id, seen)
 	}
 }
+
+// noteAll saves what all bakes have seen.
+func (b *bakes) noteAll(ctx context.Context) { b.note(ctx, func(*baking) bool { return true }) }
 
 // unsaved is what bakes have seen, by the ID of their switch and by service.
 func (b *bakes) unsaved(due func(*baking) bool) map[string]map[string]switcher.BakeSeen {
@@ -201,8 +204,8 @@ func (r *baking) passed() time.Duration { return r.already + time.Since(r.since)
 func (r *baking) look(now proxy.SlotStats, w *watches) switcher.Verdict {
 	latency, health := now.Latency.Sub(r.from.Latency), w.status(r.place)
 	c := bake.Counts{
-		Requests: max(0, now.Judged()-r.from.Judged()),
-		Failed:   max(0, now.Errors-r.from.Errors),
+		Requests: max(0, attempts(now)-attempts(r.from)),
+		Failed:   max(0, failures(now)-failures(r.from)),
 		Timed:    int64(latency.Count()),
 		P95:      latency.Quantile(0.95),
 		// A watch that was replaced meanwhile has counted from zero.

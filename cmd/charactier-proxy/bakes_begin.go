@@ -3,6 +3,7 @@ package main
 import (
 	"time"
 
+	"charactier-proxy/proxy"
 	"charactier-proxy/switcher"
 	"charactier-proxy/switcher/bake"
 )
@@ -42,12 +43,18 @@ func (d *daemon) baseline(p place) switcher.Baseline {
 	latency := now.Latency.Sub(before.Latency)
 	b := switcher.Baseline{
 		Slot: p.slot, Over: time.Since(at),
-		Requests: max(0, now.Judged()-before.Judged()), Failed: max(0, now.Errors-before.Errors),
+		Requests: max(0, attempts(now)-attempts(before)), Failed: max(0, failures(now)-failures(before)),
 		Timed: int64(latency.Count()), P95: latency.Quantile(0.95), Open: int64(now.Open.Count()),
 	}
 	b.P95Most = latency.Quantile(bake.MostQuantile(b.Timed))
 	return b
 }
+
+// attempts and failures are what says something about a slot. To a bake one that
+// takes no connections is as bad as it ever was, although its requests wait now and
+// fail no more.
+func attempts(s proxy.SlotStats) int64 { return s.Judged() + s.Unreached }
+func failures(s proxy.SlotStats) int64 { return s.Errors + s.Unreached }
 
 // mark remembers what a slot did before its swap.
 func (b *bakes) mark(p place) {

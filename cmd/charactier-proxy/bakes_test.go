@@ -25,12 +25,17 @@ type sickSlot struct {
 	ended   chan struct{}
 	ill     atomic.Bool
 	n       atomic.Int64
+	refuse  func() // takes no connections any more
 }
 
 func newSickSlot(t *testing.T, every int64) *sickSlot {
 	s := &sickSlot{ended: make(chan struct{})}
 	s.every.Store(every)
 	server := httptest.NewServer(s)
+	s.refuse = func() {
+		server.Listener.Close()
+		server.Config.SetKeepAlivesEnabled(false)
+	}
 	t.Cleanup(server.Close)
 	t.Cleanup(func() { close(s.ended) })
 	s.address = server.Listener.Addr().String()

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"charactier-proxy/cmd/internal/config"
+	"charactier-proxy/cmd/internal/handover"
 	"charactier-proxy/cmd/internal/paths"
 	"charactier-proxy/proxy"
 	"charactier-proxy/switcher"
@@ -52,6 +53,7 @@ type daemon struct {
 	watches   *watches
 	units     *units
 	roles     *roles
+	streams   *streams
 	doors     *doors
 	sampler   *sampler
 	bakes     *bakes
@@ -62,6 +64,15 @@ type daemon struct {
 
 	controlServer *control.Server
 
+	stderr      io.Writer
+	programs    programs
+	program     func() (string, error)   // where the installed program is
+	lock        *os.File                 // of the state directory
+	predecessor *predecessor             // nil where this process was not started by an upgrade
+	released    chan *handover.Successor // gets the process that is in charge instead of this one
+	adminOurs   bool                     // no other than we opened it
+	controlOurs bool
+
 	startedWith *config.Config
 	loaded      config.Version // of the file that startedWith was read from
 	config      configKeeper
@@ -71,16 +82,15 @@ type daemon struct {
 	closers     []closer // closed in reverse
 }
 
-type closer struct {
-	name  string
-	close func() error
-}
-
 type daemonOptions struct {
 	paths   paths.Paths
 	config  *config.Config
 	version config.Version // of its file
 	stderr  io.Writer
+	// predecessor is the process that started this one to be succeeded by it.
+	predecessor *predecessor
+	// program says where the installed program is; nil means installed.
+	program func() (string, error)
 	// wrapStore and wrapTraffic let a test stand between the switcher and the
 	// disk or the data path; nil means nobody does.
 	wrapStore   func(switcher.Store) switcher.Store
@@ -92,7 +102,14 @@ type daemonOptions struct {
 // newDaemon builds the daemon and opens what it needs; nothing runs yet. What
 // was opened is closed again if something fails.
 func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
-	d := &daemon{paths: o.paths, started: time.Now(), startedWith: o.config, loaded: o.version, level: zap.NewAtomicLevelAt(logLevel(o.config))}
+	d := &daemon{
+		paths: o.paths, started: time.Now(), startedWith: o.config, loaded: o.version, level: zap.NewAtomicLevelAt(logLevel(o.config)),
+		stderr: o.stderr, program: o.program, predecessor: o.predecessor, released: make(chan *handover.Successor, 1),
+	}
+	if d.program == nil {
+		d.program = installed
+	}
+	d.programs.installed = d.program
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close())
@@ -102,18 +119,19 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 	d.access = &accessLogFile{stderr: o.stderr}
 	d.onClose("access log", d.access.close)
 	d.notify = systemd.NewNotifier()
-	if d.inherited, err = systemd.Listeners(); err != nil {
+	if d.inherited, err = d.listeners(); err != nil {
 		return nil, err
 	}
 	d.onClose("inherited sockets", d.inherited.Close)
 	if d.room, err = divideDescriptors(); err != nil {
 		return nil, err
 	}
-	d.proxy = proxy.New(proxy.Options{Logger: d.log.Named("proxy"), OnConnectError: d.connectFailed, SlotRoom: d.room.slots})
+	d.proxy = proxy.New(proxy.Options{Logger: d.log.Named("proxy"), OnConnectError: d.connectFailed, OnOutage: d.outageChanged, SlotRoom: d.room.slots})
 	d.sampler = newSampler(d.proxy.Stats)
 	d.events = switcher.NewBroker()
 	d.watches = &watches{onChange: d.healthChanged, byPlace: map[place]*watch{}}
 	d.units = &units{connect: o.connectUnits, log: d.log, onChange: d.unitChanged}
+	d.streams = d.newStreams()
 	d.roles = &roles{new: d.newKeeper, byService: map[string]roleKeeper{}}
 	if err := d.openState(o); err != nil {
 		return nil, err
@@ -127,17 +145,21 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 
 // openState takes the state directory and finds out which slots are active.
 func (d *daemon) openState(o daemonOptions) error {
-	files, err := switcher.OpenFileStore(d.paths.StateDir)
+	files, err := d.takeState()
 	if err != nil {
 		return err
 	}
 	d.onClose("state", files.Close)
+	d.lock = files.Lock()
 	d.history = switcher.OpenFileHistory(d.paths.StateDir)
 	var store switcher.Store = files
 	if o.wrapStore != nil {
 		store = o.wrapStore(store)
 	}
-	var moves switcher.Traffic = traffic{d.proxy}
+	var moves switcher.Traffic = traffic{d.proxy, d.streams}
+	if d.predecessor != nil {
+		moves = led{moves, d.predecessor}
+	}
 	if o.wrapTraffic != nil {
 		moves = o.wrapTraffic(moves)
 	}
@@ -159,7 +181,7 @@ func (d *daemon) openState(o daemonOptions) error {
 // openSockets opens every address, the control socket last: who can reach it
 // may rely on all the others.
 func (d *daemon) openSockets(ctx context.Context, cfg *config.Config) (err error) {
-	d.doors = &doors{proxy: d.proxy, alive: newLiveness(), inherited: d.inherited, open: map[string]*door{}}
+	d.doors = &doors{proxy: d.proxy, alive: d.newLiveness(), inherited: d.inherited, predecessor: d.predecessor, open: map[string]*door{}}
 	wanted := addresses(cfg)
 	opened, err := d.doors.bind(wanted)
 	if err != nil {
@@ -170,15 +192,12 @@ func (d *daemon) openSockets(ctx context.Context, cfg *config.Config) (err error
 	}
 	d.doors.point(cfg, opened)
 	if cfg.Admin.Listen != "" {
-		if d.admin, err = d.inherited.Listen(ctx, "tcp", cfg.Admin.Listen); err != nil {
+		if err := d.openAdmin(ctx, cfg.Admin.Listen); err != nil {
 			return fmt.Errorf("opening the admin listener: %w", err)
 		}
 		d.onClose("admin listener", ignoreClosed(d.admin.Close))
 	}
-	if d.control, err = d.inherited.ByName("control"); errors.Is(err, systemd.ErrNotInherited) {
-		d.control, err = control.Listen(ctx, d.paths.Socket, cfg.Control.SocketGroup())
-	}
-	if err != nil {
+	if err := d.openControl(ctx, cfg.Control.SocketGroup()); err != nil {
 		return fmt.Errorf("opening the control socket: %w", err)
 	}
 	d.onClose("control socket", ignoreClosed(d.control.Close))
@@ -208,24 +227,32 @@ func (d *daemon) run(ctx context.Context) error {
 	defer endRest()
 	group, rest := errgroup.WithContext(rest)
 	d.tasks = newTasks(rest, group)
-	d.watches.tasks, d.units.tasks, d.roles.tasks = d.tasks, d.tasks, d.tasks
+	d.watches.tasks, d.units.tasks, d.roles.tasks, d.streams.tasks = d.tasks, d.tasks, d.tasks, d.tasks
+	// What a successor does instead.
+	work, endWork := context.WithCancel(rest)
+	defer endWork()
+	if !d.awaitRelease(ctx) {
+		return nil
+	}
 	cfg := d.config.current()
 	if err := d.begin(cfg); err != nil {
 		return err
 	}
-	group.Go(func() error { d.sampler.run(rest); return nil })
-	group.Go(func() error { d.bakes.run(rest); return nil })
-	group.Go(func() error { d.nudgeRoles(rest); return nil })
-	group.Go(func() error { d.tellDrift(rest); return nil })
+	group.Go(func() error { d.sampler.run(work); return nil })
+	group.Go(func() error { d.bakes.run(work); return nil })
+	group.Go(func() error { d.nudgeRoles(work); return nil })
+	group.Go(func() error { d.failOver(work); return nil })
+	group.Go(func() error { d.tellDrift(work); return nil })
 	group.Go(func() error { return d.controlServer.Serve(rest, d.control) })
 	if d.admin != nil {
-		group.Go(func() error { return serveAdmin(rest, d.admin, newAdmin(d)) })
+		group.Go(func() error { return serveAdmin(work, d.admin, newAdmin(d)) })
 	}
-	group.Go(func() error { return d.watchConfig(rest) })
-	group.Go(func() error { d.reloadOnHangup(rest); return nil })
-	group.Go(func() error { return d.notify.Watchdog(rest, d.alive) })
-	group.Go(func() error { return d.reportReady(rest) })
-	group.Go(func() error { return d.endWith(ctx, rest, endRest) })
+	group.Go(func() error { return d.watchConfig(work) })
+	group.Go(func() error { d.reloadOnHangup(work); return nil })
+	group.Go(func() error { return d.notify.Watchdog(work, d.alive) })
+	group.Go(func() error { return d.reportReady(work) })
+	group.Go(func() error { d.hearPredecessor(rest); return nil })
+	group.Go(func() error { return d.endWith(ctx, rest, endWork, endRest) })
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -247,12 +274,16 @@ func (d *daemon) begin(cfg *config.Config) error {
 // reportReady tells systemd once every door answers.
 func (d *daemon) reportReady(ctx context.Context) error {
 	if err := d.doors.check(ctx); err != nil {
-		if ctx.Err() != nil {
+		// Who is told to stop while it starts has closed its doors.
+		if ctx.Err() != nil || d.stopping.Load() {
 			return nil
 		}
 		return fmt.Errorf("starting: %w", err)
 	}
 	d.notifyReady()
+	if err := d.notify.Watching(); err != nil {
+		d.log.Warn("telling systemd", zap.Error(err))
+	}
 	d.log.Info("ready", zap.String("version", version), zap.String("traffic", d.summary()),
 		zap.String("state", d.paths.StateDir), zap.String("socket", d.paths.Socket))
 	d.logStart()
@@ -272,8 +303,13 @@ func (d *daemon) logStart() {
 
 // endWith waits for ctx, drains the doors and then ends the rest: the control
 // socket answers until the last request has left.
-func (d *daemon) endWith(ctx, rest context.Context, endRest context.CancelFunc) error {
+func (d *daemon) endWith(ctx, rest context.Context, endWork, endRest context.CancelFunc) error {
 	select {
+	case next := <-d.released:
+		endWork()
+		d.endBehind(next)
+		endRest()
+		return nil
 	case <-ctx.Done():
 	case <-rest.Done():
 		return nil
@@ -284,11 +320,9 @@ func (d *daemon) endWith(ctx, rest context.Context, endRest context.CancelFunc) 
 	if err := errors.Join(d.notify.Stopping("draining"), d.notify.ExtendTimeout(bound+5*time.Second)); err != nil {
 		d.log.Warn("telling systemd", zap.Error(err))
 	}
-	var names []string
-	for _, o := range d.doors.all() {
-		names = append(names, doorTask(o))
-	}
-	d.tasks.stop(names...)
+	d.stopDoors()
+	// It ends by a bound of its own, which began before ours.
+	_ = d.predecessor.await(rest)
 	d.log.Info("ended: all requests have left")
 	endRest()
 	return nil
@@ -342,33 +376,6 @@ func (d *daemon) summary() string {
 		parts = append(parts, text)
 	}
 	return strings.Join(parts, ", ")
-}
-
-// onClose remembers what to close when the daemon ends.
-func (d *daemon) onClose(name string, do func() error) {
-	d.closers = append(d.closers, closer{name, do})
-}
-
-// close closes in reverse order of opening, whatever fails.
-func (d *daemon) close() error {
-	var all []error
-	for i := len(d.closers) - 1; i >= 0; i-- {
-		if err := d.closers[i].close(); err != nil {
-			all = append(all, fmt.Errorf("closing the %s: %w", d.closers[i].name, err))
-		}
-	}
-	d.closers = nil
-	return errors.Join(all...)
-}
-
-// ignoreClosed is for what its server may have closed already.
-func ignoreClosed(closeIt func() error) func() error {
-	return func() error {
-		if err := closeIt(); !errors.Is(err, net.ErrClosed) {
-			return err
-		}
-		return nil
-	}
 }
 
 // configPath is what the status shows: empty with the built-in defaults.

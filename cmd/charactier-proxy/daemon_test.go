@@ -42,10 +42,10 @@ func TestHealthzAndReadyzTellApart(t *testing.T) {
 
 func TestAFailedConnectIsNoticedAtOnce(t *testing.T) {
 	address, nobody := freeAddress(t), freeAddress(t)
-	yaml := services(service("backend", address, nobody, namedSlot(t, "green")))
+	yaml := services(service("backend", address, nobody, namedSlot(t, "green")) + briefHold)
 	w := newWorld(t, strings.Replace(yaml, "interval: 50ms", "interval: 1h", 1))
-	if status, _, err := get(address, "/"); status != http.StatusBadGateway {
-		t.Errorf("got %d %v, want 502", status, err)
+	if status, _, err := get(address, "/"); status != http.StatusServiceUnavailable {
+		t.Errorf("got %d %v, want 503", status, err)
 	}
 	await(t, "the slot to be unhealthy", func() bool { return w.status().Services[0].Slots[0].Health.State == "unhealthy" })
 }

@@ -42,6 +42,7 @@ func (d *daemon) drift(now time.Time, left *control.DeployStatus) (all []string)
 	if !d.settled(now) {
 		return leftDeploy(left)
 	}
+	all = d.programs.drift()
 	cfg, state := d.config.current(), d.switcher.State()
 	for _, name := range slices.Sorted(maps.Keys(cfg.Services)) {
 		s := state.Services[name]
@@ -257,8 +258,12 @@ func (d *daemon) unitChanged(p place, unit string, before, now unitState) {
 		// asked at once, each time.
 		d.watches.unitLeft(p, fmt.Errorf("%s is %s", unit, now))
 	}
+	if before.Active != "deactivating" && now.Active == "deactivating" {
+		d.streams.stopping(p)
+	}
 	if now.Invocation != before.Invocation && before.Invocation != "" && now.up() {
 		d.roles.restarted(p)
+		d.proxy.Went(p.service, string(p.slot))
 	}
 	d.roles.nudge()
 	if before.Active != "" && before.Active != now.Active {

@@ -137,6 +137,10 @@ func serve(ctx context.Context, o daemonOptions) int {
 	defer stop()
 	// Once the first signal has come, the next one has its usual effect.
 	context.AfterFunc(ctx, stop)
+	if err := succeed(&o); err != nil {
+		fmt.Fprintf(o.stderr, "charactier-proxy: taking over: %v\n", err)
+		return exitFailed
+	}
 	d, err := newDaemon(ctx, o)
 	if err != nil {
 		fmt.Fprintf(o.stderr, "charactier-proxy: starting: %v\n", err)

@@ -52,7 +52,8 @@ type doors struct {
 	proxy *proxy.Proxy
 	alive *liveness
 	// inherited are the listeners that systemd opened for us.
-	inherited *systemd.Inherited
+	inherited   *systemd.Inherited
+	predecessor *predecessor
 
 	mu   sync.Mutex
 	open map[string]*door
@@ -74,7 +75,7 @@ func (d *doors) bind(addresses map[string]string) (opened []*door, err error) {
 			continue
 		}
 		o := &door{address: address, alive: d.alive}
-		if err := o.bind(d.inherited); err != nil {
+		if err := o.bind(d.inherited, d.predecessor); err != nil {
 			return opened, err
 		}
 		opened = append(opened, o)
@@ -82,7 +83,7 @@ func (d *doors) bind(addresses map[string]string) (opened []*door, err error) {
 	return opened, nil
 }
 
-func (o *door) bind(inherited *systemd.Inherited) (err error) {
+func (o *door) bind(inherited *systemd.Inherited, before *predecessor) (err error) {
 	network, address := config.Network(o.address)
 	o.listener, err = inherited.ByAddress(network, address)
 	if o.inherited = err == nil; o.inherited {
@@ -90,6 +91,9 @@ func (o *door) bind(inherited *systemd.Inherited) (err error) {
 	}
 	if !errors.Is(err, systemd.ErrNotInherited) {
 		return fmt.Errorf("taking over %s from systemd: %w", o.address, err)
+	}
+	if o.listener, err = before.listener(o.address); o.listener != nil || err != nil {
+		return err
 	}
 	if network == "unix" {
 		o.listener, err = listenUnix(address)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -118,6 +119,10 @@ func (d *daemon) apply(ctx context.Context, by switcher.Actor, cfg *config.Confi
 		d.config.accept(cfg, d.configPath(), needsRestart)
 		return d.access.reopen()
 	}
+	// What is left of it goes by the configuration that it knows.
+	if err := d.predecessor.await(ctx); err != nil {
+		return err
+	}
 	wanted := addresses(cfg)
 	opened, err := d.doors.bind(wanted)
 	if err != nil {
@@ -205,6 +210,7 @@ func (d *daemon) startDoor(o *door) {
 		KeepBacklog:       o.inherited,
 		IdleGrace:         idleGrace,
 		StreamGrace:       streamGrace,
+		StreamBound:       streamBound,
 		ShutdownTimeout:   bounds.ShutdownTimeout,
 	})
 	o.server.Store(server)
@@ -226,6 +232,10 @@ const idleGrace = time.Second
 // other request is left: a restart must not keep everybody else waiting.
 const streamGrace = time.Second
 
+// streamBound is how long each of them may take from then on to a place where it
+// can end without a loss.
+const streamBound = 3 * time.Second
+
 // closeUnwanted closes the doors that lead nowhere any more and waits until
 // the requests that came in by them have ended.
 func (d *daemon) closeUnwanted(wanted map[string]string) {
@@ -238,7 +248,12 @@ func (d *daemon) closeUnwanted(wanted map[string]string) {
 	d.doors.forget(gone)
 }
 
-func doorTask(o *door) string { return "listen " + o.address }
+func doorTask(o *door) string { return doorTasks + o.address }
+
+// doorTasks is how the names of the doors' tasks begin.
+const doorTasks = "listen "
+
+func isDoorTask(name string) bool { return strings.HasPrefix(name, doorTasks) }
 
 // addresses maps each address that cfg listens on to its service.
 func addresses(cfg *config.Config) map[string]string {

@@ -12,16 +12,19 @@ import (
 	"charactier-proxy/switcher/control"
 )
 
+// briefHold has requests wait no longer than a test does.
+const briefHold = "    hold: {time: 100ms}\n"
+
 // Both slots down is the worst that can happen to the two of them: everybody
 // must be told, nothing may move, and all must be well when one comes back.
 func TestWithBothSlotsDownNothingMovesAndEverybodyIsTold(t *testing.T) {
 	address, admin, blue, green := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
-	w := newWorld(t, "services:\n"+service("backend", address, blue, green)+"admin: {listen: \""+admin+"\"}\n")
+	w := newWorld(t, "services:\n"+service("backend", address, blue, green)+briefHold+"admin: {listen: \""+admin+"\"}\n")
 	await(t, "both slots to be known as unhealthy", func() bool {
 		slots := w.status().Services[0].Slots
 		return slots[0].Health.State == "unhealthy" && slots[1].Health.State == "unhealthy"
 	})
-	if status, body, _ := get(address, "/"); status != http.StatusBadGateway || !strings.Contains(body, "slot-connect-refused") {
+	if status, body, _ := get(address, "/"); status != http.StatusServiceUnavailable || !strings.Contains(body, "slot-down-too-long") {
 		t.Errorf("a client got %d %s", status, body)
 	}
 	if status, body, _ := get(admin, "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, blue) {
@@ -36,7 +39,7 @@ func TestWithBothSlotsDownNothingMovesAndEverybodyIsTold(t *testing.T) {
 	}
 
 	moved := namedSlot(t, "blue") // the slot is back, at another address
-	w.change("services:\n" + service("backend", address, moved, green) + "admin: {listen: \"" + admin + "\"}\n")
+	w.change("services:\n" + service("backend", address, moved, green) + briefHold + "admin: {listen: \"" + admin + "\"}\n")
 	await(t, "readiness", func() bool { status, _, _ := get(admin, "/readyz"); return status == http.StatusOK })
 	if status, body, _ := get(address, "/"); status != http.StatusOK {
 		t.Errorf("a client got %d %s", status, body)

@@ -18,7 +18,7 @@ import (
 // Status is everything an operator looks at first.
 func (d *daemon) Status(context.Context) control.Status {
 	state := d.switcher.State()
-	stats := d.proxy.Stats()
+	stats, before := d.proxy.Stats(), d.predecessor.open()
 	cfg, configStatus := d.config.status()
 	s := control.Status{
 		Version:     version,
@@ -40,8 +40,9 @@ func (d *daemon) Status(context.Context) control.Status {
 	for _, name := range slices.Sorted(maps.Keys(cfg.Services)) {
 		s.Warnings = append(s.Warnings, d.healthWarning(name, state.Services[name].Active)...)
 		s.Warnings = append(s.Warnings, bakeWarning(name, state.Services[name])...)
+		s.Warnings = append(s.Warnings, failoverWarning(name, state.Services[name])...)
 		s.Warnings = append(s.Warnings, d.roles.warnings(name, time.Now())...)
-		s.Services = append(s.Services, d.serviceStatus(name, cfg.Services[name], state.Services[name], stats[name]))
+		s.Services = append(s.Services, d.serviceStatus(name, cfg.Services[name], state.Services[name], stats[name], before))
 	}
 	now := time.Now()
 	s.Deploy = d.deployStatus(now)
@@ -61,7 +62,7 @@ func (d *daemon) healthWarning(service string, active switcher.Slot) []string {
 	return []string{fmt.Sprintf("%s: the active slot %s is unhealthy, and so is the other", service, active)}
 }
 
-func (d *daemon) serviceStatus(name string, cfg *config.Service, state switcher.ServiceState, stats map[string]proxy.SlotStats) control.ServiceStatus {
+func (d *daemon) serviceStatus(name string, cfg *config.Service, state switcher.ServiceState, stats map[string]proxy.SlotStats, before map[place]switcher.DrainCount) control.ServiceStatus {
 	s := control.ServiceStatus{
 		Name:        name,
 		Listen:      cfg.Listen,
@@ -70,6 +71,7 @@ func (d *daemon) serviceStatus(name string, cfg *config.Service, state switcher.
 		Since:       state.Since,
 		RolledBack:  state.RolledBack,
 		Held:        state.Held,
+		Outage:      d.outageStatus(name, cfg),
 		Waiting:     d.proxy.Waiting(name),
 		BadReleases: state.BadReleases,
 	}
@@ -78,34 +80,45 @@ func (d *daemon) serviceStatus(name string, cfg *config.Service, state switcher.
 		s.Bake = &result
 	}
 	for _, slot := range []switcher.Slot{switcher.Blue, switcher.Green} {
-		s.Slots = append(s.Slots, d.slotStatus(place{name, slot}, cfg, state.Active == slot, stats[string(slot)]))
+		s.Slots = append(s.Slots, d.slotStatus(place{name, slot}, cfg, state.Active == slot, stats[string(slot)], before[place{name, slot}]))
 	}
 	return s
 }
 
-func (d *daemon) slotStatus(p place, cfg *config.Service, active bool, stats proxy.SlotStats) control.SlotStatus {
+func (d *daemon) slotStatus(p place, cfg *config.Service, active bool, stats proxy.SlotStats, before switcher.DrainCount) control.SlotStatus {
 	place := cfg.Slots[string(p.slot)]
 	recent := d.sampler.since(p.service, string(p.slot), stats)
 	return control.SlotStatus{
-		Name:     p.slot,
-		Address:  place.Address,
-		Unit:     place.Unit,
-		Active:   active,
-		Release:  d.releaseOf(p.service, p.slot),
-		Health:   healthStatus(d.watches.status(p)),
-		InFlight: stats.InFlight - stats.Streams,
-		Streams:  stats.Streams,
-		Draining: stats.Draining > 0,
-		Requests: uint64(stats.Total()),
-		Errors:   uint64(stats.Errors),
-		ByClass:  byClass(stats.Requests),
-		ByCause:  byCause(stats.Causes),
-		Rate:     recent.rate,
-		P50:      recent.p50,
-		P99:      recent.p99,
-		Runs:     d.unitStatus(p),
-		Role:     d.roles.status(p),
+		Name:         p.slot,
+		Address:      place.Address,
+		Unit:         place.Unit,
+		Active:       active,
+		Release:      d.releaseOf(p.service, p.slot),
+		Health:       healthStatus(d.watches.status(p)),
+		InFlight:     stats.InFlight - stats.Streams + before.OpenRequests,
+		Streams:      stats.Streams + before.OpenStreams,
+		StreamsUntil: d.streamsUntil(p, active, stats.Streams),
+		StreamsEnded: uint64(stats.StreamsEnded),
+		StreamsCut:   uint64(stats.StreamsCut),
+		Draining:     stats.Draining > 0 || before.Moved > 0 || !active && before.OpenRequests+before.OpenStreams > 0,
+		Requests:     uint64(stats.Total()),
+		Errors:       uint64(stats.Errors),
+		ByClass:      byClass(stats.Requests),
+		ByCause:      byCause(stats.Causes),
+		Rate:         recent.rate,
+		P50:          recent.p50,
+		P99:          recent.p99,
+		Runs:         d.unitStatus(p),
+		Role:         d.roles.status(p),
 	}
+}
+
+// streamsUntil is when the streams of a slot that was left are ended.
+func (d *daemon) streamsUntil(p place, active bool, open int64) time.Time {
+	if active || open == 0 {
+		return time.Time{}
+	}
+	return d.streams.until(p)
 }
 
 func healthStatus(s health.Status) control.HealthStatus {

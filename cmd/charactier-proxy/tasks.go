@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -38,6 +40,15 @@ func (t *tasks) start(name string, do func(context.Context) error) {
 		defer cancel()
 		return do(ctx)
 	})
+}
+
+// stopBut ends all tasks but those that keep names, and waits until they have
+// returned.
+func (t *tasks) stopBut(keep func(name string) bool) {
+	t.mu.Lock()
+	names := slices.DeleteFunc(slices.Collect(maps.Keys(t.running)), keep)
+	t.mu.Unlock()
+	t.stop(names...)
 }
 
 // stop ends the named tasks and waits until all of them have returned.

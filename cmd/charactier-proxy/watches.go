@@ -124,6 +124,7 @@ func (d *daemon) connectFailed(service, slot string, err error) {
 // again may be another process, which does not know its role.
 func (d *daemon) healthChanged(p place, s health.Status) {
 	if s.State == health.Healthy {
+		d.proxy.Reached(p.service, string(p.slot))
 		d.roles.restarted(p)
 	}
 	level, logLevel, text := switcher.LevelInfo, zap.InfoLevel, p.String()+" is "+s.State.String()

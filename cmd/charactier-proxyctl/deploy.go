@@ -71,7 +71,7 @@ func (f *deployFlags) register(e *env, cmd *cobra.Command) {
 	fs.BoolVar(&f.resume, "resume", false, "go on with the deploy that was interrupted")
 	fs.BoolVar(&f.list, "list", false, "list the releases that are kept")
 	fs.BoolVar(&f.force, "force", false, "deploy what is active already, or was returned from")
-	fs.BoolVar(&f.cutStreams, "cut-streams", false, "cut streams that are still open on the standby slot")
+	fs.BoolVar(&f.cutStreams, "cut-streams", false, "end the streams that are still open on the standby slot")
 	fs.BoolVar(&f.verbose, "verbose", false, "print all that the build prints")
 	completeReleases(e, cmd, "release")
 }

@@ -30,7 +30,8 @@ func serviceView(s control.ServiceStatus) deploy.ServiceView {
 	v := deploy.ServiceView{Active: s.Active, Held: s.Held != nil, Bake: s.Bake, Bad: s.BadReleases, Slots: map[switcher.Slot]deploy.SlotView{}}
 	for _, slot := range s.Slots {
 		view := deploy.SlotView{
-			Healthy: slot.Health.State == healthy, Health: slot.Health.Error, InFlight: slot.InFlight, Streams: slot.Streams,
+			Healthy: slot.Health.State == healthy, Health: slot.Health.Error, InFlight: slot.InFlight,
+			Streams: slot.Streams, StreamsUntil: slot.StreamsUntil,
 		}
 		if slot.Role != nil {
 			view.Role, view.Wanted, view.RoleError = slot.Role.Told, slot.Role.Wanted, slot.Role.Error
@@ -38,6 +39,12 @@ func serviceView(s control.ServiceStatus) deploy.ServiceView {
 		v.Slots[slot.Name] = view
 	}
 	return v
+}
+
+// EndStreams ends the streams of a slot that is not active.
+func (d deployDaemon) EndStreams(ctx context.Context, service string, slot switcher.Slot) (ended, cut int64, err error) {
+	r, err := d.client.EndStreams(ctx, control.EndStreamsRequest{Service: service, Slot: slot})
+	return r.Ended, r.Cut, err
 }
 
 // Reserve keeps others from moving traffic.

@@ -26,9 +26,10 @@ type play struct {
 	Events  []switcher.Event
 	EndOnce bool // the first stream of events ends after its last one
 
-	Switch, Rollback, Hold, ReleaseHold act
-	Abort                               failure
-	Reload                              struct {
+	Switch, Rollback, Hold, ReleaseHold, Upgrade act
+	Abort                                        failure
+	Stopping                                     control.StoppingResult
+	Reload                                       struct {
 		failure
 		control.ConfigStatus
 	}
@@ -253,6 +254,11 @@ func (f *fakeOps) ReleaseHold(ctx context.Context, r control.HoldRequest, by swi
 	return f.perform(ctx, switcher.KindReleaseHold, f.play.ReleaseHold, r, by)
 }
 
+func (f *fakeOps) Stopping(_ context.Context, r control.StoppingRequest, _ switcher.Actor) (control.StoppingResult, error) {
+	f.note("stopping", r)
+	return f.play.Stopping, nil
+}
+
 func (f *fakeOps) Abort(_ context.Context, r control.AbortRequest, _ switcher.Actor) (control.AbortResult, error) {
 	f.note("abort", r)
 	if f.play.Switch.Until != "" {
@@ -262,6 +268,15 @@ func (f *fakeOps) Abort(_ context.Context, r control.AbortRequest, _ switcher.Ac
 		return control.AbortResult{}, err
 	}
 	return control.AbortResult{ID: "op", Kind: switcher.KindSwitch}, nil
+}
+
+func (f *fakeOps) Upgrade(ctx context.Context, r control.UpgradeRequest, by switcher.Actor) (switcher.Record, error) {
+	return f.perform(ctx, switcher.KindUpgrade, f.play.Upgrade, r, by)
+}
+
+func (f *fakeOps) EndStreams(_ context.Context, r control.EndStreamsRequest, _ switcher.Actor) (control.EndStreamsResult, error) {
+	f.note("end-streams", r)
+	return control.EndStreamsResult{}, nil
 }
 
 func (f *fakeOps) Reload(context.Context, switcher.Actor) (control.ConfigStatus, error) {

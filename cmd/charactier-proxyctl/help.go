@@ -14,7 +14,7 @@ import (
 func verbGroups() []verbGroup {
 	return []verbGroup{
 		{"Look", []string{"status", "history", "events", "logs", "doctor", "version"}},
-		{"Change", []string{"deploy", "plan", "switch", "rollback", "hold", "release-hold", "abort", "reload"}},
+		{"Change", []string{"deploy", "plan", "switch", "rollback", "hold", "release-hold", "abort", "reload", "upgrade"}},
 		{"Set up", []string{"migrate", "demo", "config", "completion"}},
 	}
 }

@@ -45,7 +45,12 @@ func (e *env) drainText(r switcher.Record, m switcher.Move) string {
 		ended := d.Moved - d.OpenRequests - d.OpenStreams
 		parts := []string{fmt.Sprintf("%d drained in %s", max(ended, 0), e.dur(d.Took))}
 		if open := openText(d); open != "" {
-			parts = append(parts, open+" still open")
+			if !d.StreamsUntil.IsZero() {
+				open += fmt.Sprintf(" still open, and ended in %s", brief(d.StreamsUntil.Sub(e.now())))
+			} else {
+				open += " still open"
+			}
+			parts = append(parts, open)
 		}
 		return text + ": " + strings.Join(parts, ", ")
 	}

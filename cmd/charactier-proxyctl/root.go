@@ -40,7 +40,7 @@ func newRootCmd(e *env) *cobra.Command {
 	globalFlags(root.PersistentFlags(), &e.flags)
 	root.AddCommand(
 		newStatusCmd(e), newHistoryCmd(e), newEventsCmd(e), newLogsCmd(e), newDoctorCmd(e), newVersionCmd(e),
-		newDeployCmd(e), newPlanCmd(e), newSwitchCmd(e), newRollbackCmd(e), newHoldCmd(e), newReleaseHoldCmd(e), newAbortCmd(e), newReloadCmd(e),
+		newDeployCmd(e), newPlanCmd(e), newSwitchCmd(e), newRollbackCmd(e), newHoldCmd(e), newReleaseHoldCmd(e), newAbortCmd(e), newStoppingCmd(e), newReloadCmd(e), newUpgradeCmd(e),
 		newMigrateCmd(e), newConfigCmd(e), newDemoCmd(e), newCompletionCmd(e), newReconcileCmd(e),
 	)
 	root.SetHelpCommand(newHelpCmd())

@@ -97,6 +97,9 @@ func (e *env) writeService(b *strings.Builder, s control.ServiceStatus) {
 	if s.Held != nil {
 		e.writeText(b, "    %s", e.heldText(s))
 	}
+	if s.Outage != nil {
+		e.writeText(b, "    %s", e.outageText(*s.Outage, s.Waiting))
+	}
 	if s.Bake != nil {
 		e.writeText(b, "    %s", e.bakeText(*s.Bake))
 	}
@@ -115,6 +118,16 @@ func (e *env) heldText(s control.ServiceStatus) string {
 		text += ": " + clean(s.Held.Reason)
 	}
 	return text + "; " + plural(s.Waiting, "request waits", "requests wait")
+}
+
+// outageText is a hold that nobody asked for.
+func (e *env) outageText(o control.OutageStatus, waiting int64) string {
+	text := fmt.Sprintf("%s for %s: %s takes no connections since %s; %s, each at most %s", e.paint(red, "WAITING"), e.ago(o.Since), e.slot(o.Slot),
+		clock(o.Since), plural(waiting, "request waits", "requests wait"), span(o.MaxWait))
+	if o.TurnedAway > 0 {
+		text += fmt.Sprintf("; %d of %d were turned away (503)", o.TurnedAway, max(o.Waited, o.TurnedAway))
+	}
+	return text + ": " + clean(o.Error)
 }
 
 // bakeText is how the bake of the active slot stands.

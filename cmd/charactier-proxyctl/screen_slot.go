@@ -31,7 +31,15 @@ func (e *env) writeSlot(b *strings.Builder, s control.SlotStatus) {
 	}
 	if s.Draining && !s.Active {
 		left := openText(switcher.DrainCount{OpenRequests: s.InFlight, OpenStreams: s.Streams})
-		e.writeText(b, underName+"%s", e.paint(yellow, "draining: "+left+" left; do not stop it yet"))
+		what := "; do not stop it yet"
+		switch {
+		case s.InFlight > 0:
+		case s.StreamsUntil.After(e.now()):
+			what = ", which are ended in " + brief(s.StreamsUntil.Sub(e.now()))
+		default:
+			what = ", which are being ended"
+		}
+		e.writeText(b, underName+"%s", e.paint(yellow, "draining: "+left+" left"+what))
 	}
 	if causes := causesText(s.ByCause); causes != "" {
 		e.writeText(b, underName+"%s", e.paint(dim, causes))

@@ -108,6 +108,11 @@ func troubled() control.Status {
 			{Name: switcher.Blue, Address: "unix:/run/frontend-blue.sock", Active: true, Health: control.HealthStatus{State: "unknown"}},
 			{Name: switcher.Green, Address: "127.0.0.1:3001", Health: control.HealthStatus{State: "unhealthy"}, Release: "r4"},
 		},
+		Waiting: 37,
+		Outage: &control.OutageStatus{
+			Slot: switcher.Blue, Since: noon.Add(-16 * time.Second), Error: "connecting to unix:/run/frontend-blue.sock: no such file\x1b[2J",
+			Waited: 41, TurnedAway: 4, MaxWait: 15 * time.Second, MaxRequests: 1000,
+		},
 		Bake: &switcher.BakeResult{Verdict: switcher.BakeFailed, Text: "8 % of 200 requests failed, 0 % before", Returned: "X1"},
 	})
 	s.Reservation = &switcher.Operation{

@@ -83,6 +83,21 @@ func (c *Chunks) Done() bool { return c.state == atEnd }
 // and the empty line behind them.
 func (c *Chunks) Trailing() bool { return c.state >= atTrailer && c.state < atEnd }
 
+// Between reports whether the data of a chunk is complete, or of none has begun,
+// and nothing of the next is there; due is how much of its line end is still to
+// come.
+func (c *Chunks) Between() (due int, ok bool) {
+	switch c.state {
+	case atDataCR:
+		return len("\r\n"), true
+	case atDataLF:
+		return len("\n"), true
+	case atSize:
+		return 0, true
+	}
+	return 0, false
+}
+
 // Due returns how many bytes are still to come of the body, as far as that is
 // known. There may be more.
 func (c *Chunks) Due() int64 { return c.left }

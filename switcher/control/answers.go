@@ -27,7 +27,10 @@ func (s *Server) answers() map[Route]answer {
 		RouteHold:        s.hold(s.ops.Hold),
 		RouteReleaseHold: s.hold(s.ops.ReleaseHold),
 		RouteAbort:       s.abort,
+		RouteStopping:    s.stopping,
+		RouteEndStreams:  s.endStreams,
 		RouteReload:      func(c *call) (any, error) { return s.ops.Reload(c.r.Context(), c.by) },
+		RouteUpgrade:     s.upgrade,
 		RouteReserve:     s.reserve,
 		RouteReserveStep: s.reserveStep,
 		RouteReserveEnd:  s.reserveEnd,
@@ -103,12 +106,42 @@ func (s *Server) hold(do func(context.Context, HoldRequest, switcher.Actor) (swi
 	}
 }
 
+func (s *Server) upgrade(c *call) (any, error) {
+	r, err := body[UpgradeRequest](c, s.patience.body)
+	if err == nil {
+		err = r.validate()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.ops.Upgrade(c.r.Context(), r, c.by)
+}
+
 func (s *Server) abort(c *call) (any, error) {
 	r, err := body[AbortRequest](c, s.patience.body)
 	if err != nil {
 		return nil, err
 	}
 	return s.ops.Abort(c.r.Context(), r, c.by)
+}
+
+func (s *Server) stopping(c *call) (any, error) {
+	r, err := body[StoppingRequest](c, s.patience.body)
+	if err != nil {
+		return nil, err
+	}
+	return s.ops.Stopping(c.r.Context(), r, c.by)
+}
+
+func (s *Server) endStreams(c *call) (any, error) {
+	r, err := body[EndStreamsRequest](c, s.patience.body)
+	if err == nil {
+		_, err = switcher.ParseSlot(string(r.Slot))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.ops.EndStreams(c.r.Context(), r, c.by)
 }
 
 // events sends each event as one line, at once.

@@ -37,7 +37,10 @@ var (
 	RouteHold        = Route{"POST", "/v1/hold", Admin}         // HoldRequest -> switcher.Record
 	RouteReleaseHold = Route{"POST", "/v1/release-hold", Admin} // HoldRequest -> switcher.Record
 	RouteAbort       = Route{"POST", "/v1/abort", Admin}        // AbortRequest -> AbortResult
+	RouteStopping    = Route{"POST", "/v1/stopping", Admin}     // StoppingRequest -> StoppingResult
+	RouteEndStreams  = Route{"POST", "/v1/end-streams", Admin}  // EndStreamsRequest -> EndStreamsResult, once none is left
 	RouteReload      = Route{"POST", "/v1/reload", Admin}       // nothing -> ConfigStatus
+	RouteUpgrade     = Route{"POST", "/v1/upgrade", Admin}      // UpgradeRequest -> switcher.Record
 	RouteReserve     = Route{"POST", "/v1/reserve", Admin}      // ReserveRequest -> JSON lines until the client leaves or the reservation ends: a Reservation, then ReservationAsks; an empty line is a heartbeat
 	RouteReserveStep = Route{"POST", "/v1/reserve/step", Admin} // ReserveStep -> nothing
 	RouteReserveEnd  = Route{"POST", "/v1/reserve/end", Admin}  // ReserveEnd -> switcher.Record
@@ -52,7 +55,7 @@ func (r Route) brief() bool {
 func Routes() []Route {
 	return []Route{
 		RouteVersion, RouteStatus, RouteHistory, RouteEvents,
-		RouteSwitch, RouteRollback, RouteHold, RouteReleaseHold, RouteAbort, RouteReload,
+		RouteSwitch, RouteRollback, RouteHold, RouteReleaseHold, RouteAbort, RouteStopping, RouteEndStreams, RouteReload, RouteUpgrade,
 		RouteReserve, RouteReserveStep, RouteReserveEnd,
 	}
 }
@@ -90,6 +93,11 @@ type HoldRequest struct {
 	Reason   string   `json:"reason,omitempty"`
 }
 
+// UpgradeRequest is the body of RouteUpgrade.
+type UpgradeRequest struct {
+	Reason string `json:"reason,omitempty"`
+}
+
 // AbortRequest is the body of RouteAbort.
 type AbortRequest struct {
 	// ID names the operation to stop; empty means whichever runs. One who stops
@@ -104,6 +112,36 @@ type AbortResult struct {
 	Kind switcher.Kind `json:"kind"`
 	// Asked says that it is a reservation: its command decides how to stop.
 	Asked bool `json:"asked,omitempty"`
+}
+
+// StoppingRequest is the body of RouteStopping: a unit is about to be stopped.
+type StoppingRequest struct {
+	Unit string `json:"unit"`
+}
+
+// StoppingResult says what that means for the traffic.
+type StoppingResult struct {
+	// Service and Slot are whose unit it is; empty if it is no slot's.
+	Service string        `json:"service,omitempty"`
+	Slot    switcher.Slot `json:"slot,omitempty"`
+	// Active says that the traffic is there, so that its requests wait from now on.
+	Active bool `json:"active"`
+	// Left are the requests that the slot has yet to answer; streams do not count.
+	Left int64 `json:"left"`
+}
+
+// EndStreamsRequest is the body of RouteEndStreams. The slot must not be the
+// active one, whose streams would come back to it.
+type EndStreamsRequest struct {
+	Service string        `json:"service"`
+	Slot    switcher.Slot `json:"slot"`
+}
+
+// EndStreamsResult says what became of a slot's event streams and WebSockets.
+type EndStreamsResult struct {
+	Ended int64 `json:"ended"` // where that costs nothing
+	Cut   int64 `json:"cut"`   // since they came to no such place in time
+	Left  int64 `json:"left"`  // still open, since who asked has left
 }
 
 // ReserveRequest is the body of RouteReserve: others are kept out for as long as
@@ -204,13 +242,31 @@ type ServiceStatus struct {
 	Since      time.Time      `json:"since"`
 	RolledBack bool           `json:"rolled_back,omitempty"`
 	Held       *switcher.Held `json:"held,omitempty"`
-	Waiting    int64          `json:"waiting"` // requests that wait in the hold
-	Slots      []SlotStatus   `json:"slots"`   // blue, green
+	// Outage says that requests wait because the active slot takes no connections;
+	// nil while it does.
+	Outage  *OutageStatus `json:"outage,omitempty"`
+	Waiting int64         `json:"waiting"` // requests that wait, in the hold or for the slot
+	Slots   []SlotStatus  `json:"slots"`   // blue, green
 	// Bake is that of the active slot, running or ended, or the one that returned
 	// the traffic to it (Returned is set); nil if there was none.
 	Bake *switcher.BakeResult `json:"bake,omitempty"`
 	// BadReleases are those that traffic was returned from, newest first.
 	BadReleases []switcher.BadRelease `json:"bad_releases,omitempty"`
+}
+
+// OutageStatus is a hold that nobody asked for: the active slot takes no
+// connections, and what comes waits until it does or the traffic moves.
+type OutageStatus struct {
+	Slot  switcher.Slot `json:"slot"`
+	Since time.Time     `json:"since"`
+	Error string        `json:"error"` // of the newest attempt to connect
+	// Waited counts the requests that waited so far, and TurnedAway those of them
+	// that were answered 503, because they waited too long or were too many.
+	Waited     int64 `json:"waited"`
+	TurnedAway int64 `json:"turned_away"`
+	// MaxWait and MaxRequests are the bounds.
+	MaxWait     time.Duration `json:"max_wait_ns"`
+	MaxRequests int           `json:"max_requests"`
 }
 
 // SlotStatus is one slot of a service.
@@ -220,17 +276,23 @@ type SlotStatus struct {
 	Unit    string        `json:"unit,omitempty"`
 	Active  bool          `json:"active"`
 	// Release is what the slot's link leads to; empty where that is not known.
-	Release  string            `json:"release,omitempty"`
-	Runs     *UnitStatus       `json:"runs,omitempty"` // nil where systemd is not there
-	Role     *RoleStatus       `json:"role,omitempty"` // nil where the slot is not told
-	Health   HealthStatus      `json:"health"`
-	InFlight int64             `json:"in_flight"`          // requests, streams not counted
-	Streams  int64             `json:"streams"`            // event streams and upgrades
-	Draining bool              `json:"draining"`           // standby with requests or streams left
-	Requests uint64            `json:"requests"`           // since the daemon started
-	Errors   uint64            `json:"errors"`             // answers 5xx and those we had to give for the slot
-	ByClass  map[string]uint64 `json:"by_class,omitempty"` // "2xx": n
-	ByCause  map[string]uint64 `json:"by_cause,omitempty"` // our own errors by cause
+	Release  string       `json:"release,omitempty"`
+	Runs     *UnitStatus  `json:"runs,omitempty"` // nil where systemd is not there
+	Role     *RoleStatus  `json:"role,omitempty"` // nil where the slot is not told
+	Health   HealthStatus `json:"health"`
+	InFlight int64        `json:"in_flight"` // requests, streams not counted
+	Streams  int64        `json:"streams"`   // event streams and upgrades
+	// StreamsUntil is when the streams of a slot that was left are ended; zero where
+	// it has none. StreamsEnded and StreamsCut are those that were, since the daemon
+	// started.
+	StreamsUntil time.Time         `json:"streams_until,omitzero"`
+	StreamsEnded uint64            `json:"streams_ended,omitempty"`
+	StreamsCut   uint64            `json:"streams_cut,omitempty"`
+	Draining     bool              `json:"draining"`           // standby with requests or streams left
+	Requests     uint64            `json:"requests"`           // since the daemon started
+	Errors       uint64            `json:"errors"`             // answers 5xx and those we had to give for the slot
+	ByClass      map[string]uint64 `json:"by_class,omitempty"` // "2xx": n
+	ByCause      map[string]uint64 `json:"by_cause,omitempty"` // our own errors by cause
 	// Over the last ten seconds; latency is to the answer's last byte, streams
 	// excluded.
 	Rate float64       `json:"rate"` // requests a second

@@ -92,9 +92,25 @@ func (c *Client) Abort(ctx context.Context, r AbortRequest) (AbortResult, error)
 	return fetch[AbortResult](ctx, c, RouteAbort, nil, r)
 }
 
+// Stopping says that a unit is about to be stopped.
+func (c *Client) Stopping(ctx context.Context, r StoppingRequest) (StoppingResult, error) {
+	return fetch[StoppingResult](ctx, c, RouteStopping, nil, r)
+}
+
+// EndStreams ends the event streams and WebSockets of a standby slot, and returns
+// when it has none any more.
+func (c *Client) EndStreams(ctx context.Context, r EndStreamsRequest) (EndStreamsResult, error) {
+	return fetch[EndStreamsResult](ctx, c, RouteEndStreams, nil, r)
+}
+
 // Reload makes the daemon read its configuration again.
 func (c *Client) Reload(ctx context.Context) (ConfigStatus, error) {
 	return fetch[ConfigStatus](ctx, c, RouteReload, nil, nil)
+}
+
+// Upgrade has the installed program take over from the daemon.
+func (c *Client) Upgrade(ctx context.Context, r UpgradeRequest) (switcher.Record, error) {
+	return operate(ctx, c, RouteUpgrade, r)
 }
 
 // Events calls emit with every event after seq, the remembered ones first,

@@ -40,10 +40,19 @@ func calls() map[control.Route]func(context.Context, control.Client) (any, error
 		},
 		control.RouteHold:        func(ctx context.Context, c control.Client) (any, error) { return c.Hold(ctx, hold) },
 		control.RouteReleaseHold: func(ctx context.Context, c control.Client) (any, error) { return c.ReleaseHold(ctx, hold) },
+		control.RouteEndStreams: func(ctx context.Context, c control.Client) (any, error) {
+			return c.EndStreams(ctx, control.EndStreamsRequest{Service: "backend", Slot: switcher.Green})
+		},
 		control.RouteAbort: func(ctx context.Context, c control.Client) (any, error) {
 			return c.Abort(ctx, control.AbortRequest{ID: "op-1"})
 		},
+		control.RouteStopping: func(ctx context.Context, c control.Client) (any, error) {
+			return c.Stopping(ctx, control.StoppingRequest{Unit: "blue.service"})
+		},
 		control.RouteReload: func(ctx context.Context, c control.Client) (any, error) { return c.Reload(ctx) },
+		control.RouteUpgrade: func(ctx context.Context, c control.Client) (any, error) {
+			return c.Upgrade(ctx, control.UpgradeRequest{Reason: "r"})
+		},
 		control.RouteReserve: func(ctx context.Context, c control.Client) (any, error) {
 			r, err := c.Reserve(ctx, control.ReserveRequest{
 				Kind: switcher.KindDeploy, Services: []string{"backend"}, Reason: "r",
@@ -103,6 +112,15 @@ func echo() fake {
 		abort: func(_ context.Context, r control.AbortRequest, _ switcher.Actor) (control.AbortResult, error) {
 			return control.AbortResult{ID: r.ID, Kind: switcher.KindSwitch}, nil
 		},
+		stopping: func(_ context.Context, r control.StoppingRequest, _ switcher.Actor) (control.StoppingResult, error) {
+			return control.StoppingResult{Service: r.Unit, Slot: switcher.Blue, Active: true, Left: 3}, nil
+		},
+		endStreams: func(_ context.Context, r control.EndStreamsRequest, _ switcher.Actor) (control.EndStreamsResult, error) {
+			if want := (control.EndStreamsRequest{Service: "backend", Slot: switcher.Green}); r != want {
+				return control.EndStreamsResult{}, fmt.Errorf("got %+v", r)
+			}
+			return control.EndStreamsResult{Ended: 3, Cut: 2, Left: 1}, nil
+		},
 		reload: func(context.Context, switcher.Actor) (control.ConfigStatus, error) {
 			return control.ConfigStatus{Path: "/c"}, nil
 		},
@@ -140,7 +158,10 @@ func TestClientAndServerAgreeOnEveryRoute(t *testing.T) {
 		control.RouteHold:        switcher.Record{ID: "op", Kind: switcher.KindHold, Reason: held},
 		control.RouteReleaseHold: switcher.Record{ID: "op", Kind: switcher.KindReleaseHold, Reason: held},
 		control.RouteAbort:       control.AbortResult{ID: "op-1", Kind: switcher.KindSwitch},
+		control.RouteStopping:    control.StoppingResult{Service: "blue.service", Slot: switcher.Blue, Active: true, Left: 3},
+		control.RouteEndStreams:  control.EndStreamsResult{Ended: 3, Cut: 2, Left: 1},
 		control.RouteReload:      control.ConfigStatus{Path: "/c"},
+		control.RouteUpgrade:     switcher.Record{ID: "op", Kind: switcher.KindUpgrade, Reason: "r"},
 		control.RouteReserve: []any{"res", uint64(7),
 			"{Kind:deploy Services:[backend] Reason:r Moves:[{Service:backend From:blue To:green FromRelease: ToRelease:r2}]}"},
 		control.RouteReserveStep: nil,

@@ -71,6 +71,8 @@ func (r *SwitchRequest) validate() error {
 
 func (r *HoldRequest) validate() error { return validReason(r.Reason) }
 
+func (r *UpgradeRequest) validate() error { return validReason(r.Reason) }
+
 func (r *ReserveRequest) validate() error {
 	if r.Kind != switcher.KindDeploy && r.Kind != switcher.KindRollback {
 		return fmt.Errorf("%w: a reservation is for a deploy or a rollback, not for %q", ErrBadRequest, printable(string(r.Kind), maxStep))

@@ -156,6 +156,8 @@ type fake struct {
 	hold        func(context.Context, control.HoldRequest, switcher.Actor) (switcher.Record, error)
 	releaseHold func(context.Context, control.HoldRequest, switcher.Actor) (switcher.Record, error)
 	abort       func(context.Context, control.AbortRequest, switcher.Actor) (control.AbortResult, error)
+	stopping    func(context.Context, control.StoppingRequest, switcher.Actor) (control.StoppingResult, error)
+	endStreams  func(context.Context, control.EndStreamsRequest, switcher.Actor) (control.EndStreamsResult, error)
 	reload      func(context.Context, switcher.Actor) (control.ConfigStatus, error)
 	reserve     func(context.Context, control.ReserveRequest, switcher.Actor, func(any) error) error
 	reserveStep func(context.Context, control.ReserveStep) error
@@ -182,6 +184,13 @@ func (f fake) Events(ctx context.Context, after uint64, emit func(switcher.Event
 		return ctx.Err()
 	}
 	return f.events(ctx, after, emit)
+}
+
+func (f fake) EndStreams(ctx context.Context, r control.EndStreamsRequest, by switcher.Actor) (control.EndStreamsResult, error) {
+	if f.endStreams == nil {
+		return control.EndStreamsResult{}, nil
+	}
+	return f.endStreams(ctx, r, by)
 }
 
 func (f fake) Switch(ctx context.Context, r control.SwitchRequest, by switcher.Actor) (switcher.Record, error) {
@@ -219,11 +228,22 @@ func (f fake) Abort(ctx context.Context, r control.AbortRequest, by switcher.Act
 	return f.abort(ctx, r, by)
 }
 
+func (f fake) Stopping(ctx context.Context, r control.StoppingRequest, by switcher.Actor) (control.StoppingResult, error) {
+	if f.stopping == nil {
+		return control.StoppingResult{}, nil
+	}
+	return f.stopping(ctx, r, by)
+}
+
 func (f fake) Reload(ctx context.Context, by switcher.Actor) (control.ConfigStatus, error) {
 	if f.reload == nil {
 		return control.ConfigStatus{}, nil
 	}
 	return f.reload(ctx, by)
+}
+
+func (f fake) Upgrade(_ context.Context, r control.UpgradeRequest, _ switcher.Actor) (switcher.Record, error) {
+	return switcher.Record{ID: "op", Kind: switcher.KindUpgrade, Reason: r.Reason}, nil
 }
 
 func (f fake) Reserve(ctx context.Context, r control.ReserveRequest, by switcher.Actor, tell func(any) error) error {

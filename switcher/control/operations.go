@@ -22,7 +22,15 @@ type Operations interface {
 	Hold(ctx context.Context, r HoldRequest, by switcher.Actor) (switcher.Record, error)
 	ReleaseHold(ctx context.Context, r HoldRequest, by switcher.Actor) (switcher.Record, error)
 	Abort(ctx context.Context, r AbortRequest, by switcher.Actor) (AbortResult, error)
+	// Stopping has the requests of the unit's slot wait, if it is active, and waits
+	// for the answers to those that it has got already.
+	Stopping(ctx context.Context, r StoppingRequest, by switcher.Actor) (StoppingResult, error)
+	// EndStreams returns when the slot has no stream any more.
+	EndStreams(ctx context.Context, r EndStreamsRequest, by switcher.Actor) (EndStreamsResult, error)
 	Reload(ctx context.Context, by switcher.Actor) (ConfigStatus, error)
+	// Upgrade has the installed program take over. When it returns nil, that is in
+	// charge and listens on the socket too.
+	Upgrade(ctx context.Context, r UpgradeRequest, by switcher.Actor) (switcher.Record, error)
 	// Reserve keeps others out until ctx ends, tell fails or EndReservation was
 	// called. It calls tell with the Reservation at once and then with each
 	// ReservationAsk; an error before that is a refusal.

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -57,6 +58,8 @@ type Server struct {
 	audit    *zap.Logger
 	access   access
 	patience patience
+
+	leave chan struct{}
 }
 
 // NewServer checks that the groups exist.
@@ -68,7 +71,7 @@ func NewServer(o Options) (*Server, error) {
 	log := o.Logger.Named("control")
 	return &Server{
 		ops: o.Operations, version: o.Version, log: log, audit: o.Logger.Named("audit"),
-		access: access, patience: defaultPatience(),
+		access: access, patience: defaultPatience(), leave: make(chan struct{}),
 	}, nil
 }
 
@@ -76,6 +79,8 @@ func NewServer(o Options) (*Server, error) {
 // few seconds. Operations see the end of ctx at once. It closes ln and returns
 // nil unless accepting failed.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	srv := &http.Server{
 		Handler:           s.handler(),
 		ReadHeaderTimeout: s.patience.head,
@@ -93,7 +98,17 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		failed <- err
 	}()
 	select {
+	case <-s.leave:
+		end() // of what others follow; they come back to who answers then
+		s.stop(srv)
+		<-failed
+		return nil
 	case err := <-failed:
+		if s.hasLeft() {
+			end()
+			s.stop(srv)
+			return nil
+		}
 		return fmt.Errorf("serving the control socket: %w", err)
 	case <-ctx.Done():
 	}
@@ -102,10 +117,24 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	return nil
 }
 
+// Leave has Serve end while answers are under way, which it awaits: it must be
+// called once at most, and only from one of them or beside them. Who closes the
+// listener afterwards knows that nobody else comes by it.
+func (s *Server) Leave() { close(s.leave) }
+
+func (s *Server) hasLeft() bool {
+	select {
+	case <-s.leave:
+		return true
+	default:
+		return false
+	}
+}
+
 func (s *Server) stop(srv *http.Server) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.patience.stop)
 	defer cancel()
-	if err := srv.Shutdown(ctx); err != nil {
+	if err := srv.Shutdown(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
 		s.log.Warn("closing control connections that did not end", zap.Error(err))
 		if err := srv.Close(); err != nil {
 			s.log.Warn("closing the control socket", zap.Error(err))

@@ -221,6 +221,28 @@ func (l *listener) Close() error {
 	return errors.Join(err, l.UnixListener.Close())
 }
 
+// Leave has the socket stay when ln is closed: another process listens on it too.
+func Leave(ln net.Listener) {
+	if l, ok := ln.(*listener); ok {
+		l.once.Do(func() {})
+	}
+}
+
+// Owned makes a listener on the control socket at path, which another process
+// made and left, one that removes it when closed.
+func Owned(ln net.Listener, path string) (net.Listener, error) {
+	ul, ok := ln.(*net.UnixListener)
+	if !ok {
+		return nil, fmt.Errorf("the control socket is %T", ln)
+	}
+	ul.SetUnlinkOnClose(false)
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, fmt.Errorf("taking over the control socket: %w", err)
+	}
+	return &listener{UnixListener: ul, path: path, made: info}, nil
+}
+
 func (l *listener) remove() error {
 	now, err := os.Lstat(l.path)
 	if errors.Is(err, fs.ErrNotExist) {

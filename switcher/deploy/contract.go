@@ -11,6 +11,9 @@ import (
 type Daemon interface {
 	// View tells where traffic is.
 	View(ctx context.Context) (View, error)
+	// EndStreams ends the event streams and WebSockets of a slot that is not active,
+	// each where that costs nothing or, if it comes to no such place in time, anywhere.
+	EndStreams(ctx context.Context, service string, slot switcher.Slot) (ended, cut int64, err error)
 	// Reserve keeps others from moving traffic until the lease is closed or lost.
 	// The error wraps [switcher.ErrBusy] where somebody else is at work.
 	Reserve(ctx context.Context, kind switcher.Kind, services []string, reason string) (Lease, error)
@@ -56,6 +59,7 @@ type SlotView struct {
 	Healthy           bool
 	Health            string // what the last probe said, if it was bad; empty too if there was none yet
 	InFlight, Streams int64
+	StreamsUntil      time.Time // when the streams are ended; zero if there are none
 	// Role is what the slot took; Wanted what it should have taken, and empty
 	// where slots are not told.
 	Role, Wanted, RoleError string
@@ -167,6 +171,7 @@ type Service struct {
 	WarmUp        []string
 
 	DrainTimeout time.Duration
+	StreamsTime  time.Duration // the longest that ending its streams may take
 	Warm         time.Duration
 	RoleRequired bool
 	RoleTimeout  time.Duration

@@ -78,9 +78,9 @@ func (d *deploy) retireNow(ctx context.Context, s Service, p place) error {
 	slot := v.Services[s.Name].Slots[p.Old]
 	if slot.InFlight > 0 || slot.Streams > 0 && !d.request().CutStreams {
 		return hint(fmt.Errorf("%s still has %d requests and %d streams and was not stopped", unit, slot.InFlight, slot.Streams),
-			"sudo systemctl stop "+unit+"  # once charactier-proxyctl status shows none")
+			"sudo systemctl stop "+unit+"  # once charactier-proxyctl status shows none"+untilWhen(slot))
 	}
-	if err := d.stopUnit(ctx, unit); err != nil {
+	if err := d.stopSlot(ctx, s, p.Old); err != nil {
 		return hint(fmt.Errorf("stopping the old slot: %w", err), "sudo systemctl stop "+unit)
 	}
 	return nil

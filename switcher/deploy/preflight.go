@@ -155,11 +155,19 @@ func (d *deploy) checkBake(s Service, now ServiceView) error {
 }
 
 // checkIdle refuses a slot that still serves: stopping it would cut those
-// requests.
+// requests, and end streams before their time.
 func (d *deploy) checkIdle(s Service, p place, slot SlotView) error {
 	if slot.InFlight == 0 && (slot.Streams == 0 || d.request().CutStreams) {
 		return nil
 	}
 	return hint(fmt.Errorf("%w: %s of %s has %d requests and %d streams left from the switch before", ErrDraining, p.New, s.Name, slot.InFlight, slot.Streams),
-		"wait until charactier-proxyctl status shows none, or cut the streams with --cut-streams")
+		"wait until charactier-proxyctl status shows none"+untilWhen(slot)+", or have the streams end now with --cut-streams")
+}
+
+// untilWhen says when the streams of a slot are ended anyway, where that is known.
+func untilWhen(slot SlotView) string {
+	if slot.StreamsUntil.IsZero() {
+		return ""
+	}
+	return ", at about " + slot.StreamsUntil.Local().Format(time.TimeOnly)
 }

@@ -23,7 +23,7 @@ type Request struct {
 	// Confirm has a person asked before the deploy counts.
 	Confirm bool `json:"confirm,omitempty"`
 	// CutStreams takes a standby slot on which event streams or WebSockets are
-	// still open.
+	// still open: they are ended before their grace is over.
 	CutStreams bool `json:"cut_streams,omitempty"`
 }
 

@@ -61,7 +61,7 @@ func (d *deploy) point(ctx context.Context) error {
 		if err := d.checkIdle(s, *p, v.Services[s.Name].Slots[p.New]); err != nil {
 			return err
 		}
-		if err := d.stopUnit(ctx, s.Slots[p.New].Unit); err != nil {
+		if err := d.stopSlot(ctx, s, p.New); err != nil {
 			return err
 		}
 		if d.keepsLinks() {
@@ -81,7 +81,7 @@ func (d *deploy) stopUnit(ctx context.Context, unit string) error {
 func (d *deploy) pointBack(ctx context.Context) error {
 	return d.onStandby(ctx, func(s Service, p *place) error {
 		at := s.Slots[p.New]
-		if err := d.stopUnit(ctx, at.Unit); err != nil {
+		if err := d.stopSlot(ctx, s, p.New); err != nil {
 			return err
 		}
 		if err := d.opts.Releases.Restore(at.Link, p.NewBefore); err != nil {
@@ -172,5 +172,5 @@ func (d *deploy) start(ctx context.Context) error {
 }
 
 func (d *deploy) stop(ctx context.Context) error {
-	return d.onStandby(ctx, func(s Service, p *place) error { return d.stopUnit(ctx, s.Slots[p.New].Unit) })
+	return d.onStandby(ctx, func(s Service, p *place) error { return d.stopSlot(ctx, s, p.New) })
 }

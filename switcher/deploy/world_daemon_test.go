@@ -20,7 +20,7 @@ func (d daemon) View(context.Context) (View, error) {
 			sv := ServiceView{Active: d.w.active[s.Name], Bad: d.w.bad[s.Name], Bake: d.w.bakes[s.Name], Slots: map[switcher.Slot]SlotView{}}
 			for _, slot := range []switcher.Slot{blue, green} {
 				u := d.w.units[s.Slots[slot].Unit]
-				view := SlotView{Healthy: u.running, Health: "connection refused", InFlight: d.w.inFlight[s.Name+"/"+string(slot)]}
+				view := SlotView{Healthy: u.running, Health: "connection refused", InFlight: d.w.inFlight[s.Name+"/"+string(slot)], Streams: d.w.streams[s.Name+"/"+string(slot)]}
 				if d.w.roles {
 					view.Role, view.Wanted = "standby", "standby"
 					if sv.Active == slot {
@@ -36,6 +36,14 @@ func (d daemon) View(context.Context) (View, error) {
 		}
 	})
 	return v, err
+}
+
+func (d daemon) EndStreams(_ context.Context, service string, slot switcher.Slot) (ended, cut int64, err error) {
+	err = d.w.call("end streams", func() {
+		at := service + "/" + string(slot)
+		ended, d.w.streams[at] = d.w.streams[at], 0
+	})
+	return ended, 0, err
 }
 
 func (d daemon) Reserve(_ context.Context, _ switcher.Kind, _ []string, _ string) (Lease, error) {

@@ -36,6 +36,7 @@ type world struct {
 	reserved *lease
 	records  []switcher.Record
 	inFlight map[string]int64 // by service/slot
+	streams  map[string]int64 // likewise
 	sick     map[string]string
 	roles    bool
 	bakeFail string   // verdict text of every bake; empty: it passes
@@ -69,7 +70,7 @@ func newWorld(t *testing.T) *world {
 		t: t, root: inMemory(t), ref: "2222222222222222",
 		active: map[string]switcher.Slot{}, previous: map[string]switcher.Slot{}, bad: map[string][]switcher.BadRelease{},
 		bakes: map[string]*switcher.BakeResult{}, links: map[string]string{}, revision: map[string]string{"r1-111111111111": "1111111111111111"},
-		drafts: map[string]bool{}, units: map[string]*unit{}, inFlight: map[string]int64{}, sick: map[string]string{},
+		drafts: map[string]bool{}, units: map[string]*unit{}, inFlight: map[string]int64{}, streams: map[string]int64{}, sick: map[string]string{},
 	}
 	for _, s := range w.services() {
 		w.active[s.Name] = blue

@@ -1,4 +1,5 @@
 // One slot: the process that one systemd unit runs. The app itself is in app.js.
+import { openSync, writeSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { WebSocketServer } from 'ws';
 import { createApp } from './app.js';
@@ -12,6 +13,7 @@ const {
   SLOT = 'blue',
   REVISION = 'unknown',
   LEDGER,
+  ARRIVALS,
   WEBHOOK_SECRET = 'whsec_sample',
   ROLE_PATH = '/internal/role',
   ROLE_LEASE_MS = '0',
@@ -50,10 +52,30 @@ if (KEEP_ALIVE_TIMEOUT_MS) server.keepAliveTimeout = Number(KEEP_ALIVE_TIMEOUT_M
 let connections = 0;
 server.on('connection', (socket) => { socket.serial = ++connections; });
 
-// WS /ws echoes every message, text or binary, fragments joined.
+// Each request that bears an id for it is written down when it arrives, by the
+// machine's monotonic clock, before anything is done about it.
+if (ARRIVALS) {
+  const file = openSync(ARRIVALS, 'a');
+  const arrived = (req) => {
+    const id = req.headers['x-chaos-id'];
+    if (id) writeSync(file, `${process.hrtime.bigint()} ${req.method} ${id}\n`);
+  };
+  server.prependListener('request', arrived);
+  server.prependListener('upgrade', arrived);
+}
+
+// WS /ws echoes every message, text or binary, fragments joined. With
+// ?interval=MS it sends numbered messages too, from ?after=N on: a client that
+// comes back goes on with the next number, whichever slot answers.
 const sockets = new WebSocketServer({ server, path: '/ws' });
 sockets.on('headers', (headers) => headers.push(`X-Slot: ${SLOT}`));
-sockets.on('connection', (socket) => {
+sockets.on('connection', (socket, req) => {
+  const asked = new URL(req.url, 'http://slot').searchParams;
+  if (asked.has('interval')) {
+    let id = Number(asked.get('after') ?? 0);
+    const timer = setInterval(() => socket.send(JSON.stringify({ id: ++id, slot: SLOT, revision: REVISION })), Number(asked.get('interval')));
+    socket.on('close', () => clearInterval(timer));
+  }
   socket.on('message', (data, isBinary) => socket.send(data, { binary: isBinary }));
   socket.on('error', (err) => console.error(err.message));
 });

@@ -42,6 +42,9 @@ func (s *Service) proxyService() proxy.Service {
 		MaxIdleSlotConns:      s.MaxIdleSlotConnections,
 		ProgressTimeout:       s.Timeouts.Progress,
 		StreamIdleTimeout:     s.Timeouts.StreamIdle,
+		StreamSpread:          s.Streams.Spread,
+		StreamBound:           s.Streams.Bound,
+		StreamCloseCode:       s.Streams.CloseCode,
 		HalfCloseGrace:        s.Timeouts.HalfClose,
 
 		MaxBodyBytes:  int64(s.MaxBody),

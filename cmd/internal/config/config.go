@@ -32,8 +32,10 @@ type Service struct {
 	Health                 Health
 	Timeouts               Timeouts
 	DrainTimeout           time.Duration
+	Streams                Streams
 	Hold                   Hold
 	InFlight               InFlight
+	Failover               Failover
 	MaxBody                Bytes
 	MaxIdleSlotConnections int
 
@@ -67,6 +69,13 @@ type Timeouts struct {
 	Connect, ResponseHeader, SlotIdle, Progress, StreamIdle, HalfClose time.Duration
 }
 
+// Streams says how event streams and upgraded connections are ended on a slot
+// that was left.
+type Streams struct {
+	Grace, Spread, Bound time.Duration
+	CloseCode            int
+}
+
 // Hold bounds the requests that wait while a service is held.
 type Hold struct {
 	Requests int
@@ -78,6 +87,12 @@ type Hold struct {
 type InFlight struct {
 	Requests, Queue int
 	Wait            time.Duration
+}
+
+// Failover says whether the traffic leaves a dead slot by itself.
+type Failover struct {
+	Enabled bool
+	After   time.Duration
 }
 
 // Build says how a release of a service is made.

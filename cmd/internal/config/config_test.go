@@ -141,7 +141,8 @@ func TestTheDataPathGetsEveryValue(t *testing.T) {
 		Protocol: proxy.H2C, Upgrades: []string{"websocket"},
 		ConnectTimeout: 3 * time.Second, ResponseHeaderTimeout: 600 * time.Second, SlotIdleTimeout: 4 * time.Second,
 		MaxIdleSlotConns: 1024, ProgressTimeout: 60 * time.Second, StreamIdleTimeout: 600 * time.Second,
-		HalfCloseGrace: 10 * time.Second, MaxBodyBytes: 20e6, MaxRequests: 100, QueueRequests: 1000, QueueTime: 10 * time.Second, HoldRequests: 1000, HoldTime: 10 * time.Second,
+		StreamSpread: 5 * time.Second, StreamBound: 10 * time.Second, StreamCloseCode: 1012,
+		HalfCloseGrace: 10 * time.Second, MaxBodyBytes: 20e6, MaxRequests: 100, QueueRequests: 1000, QueueTime: 10 * time.Second, HoldRequests: 1000, HoldTime: 20 * time.Second,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("service (-want +got):\n%s", diff)

@@ -29,7 +29,7 @@ func (s *Service) deployService() deploy.Service {
 		Tries: s.Gate.Tries, Interval: s.Gate.Interval, Identity: s.Gate.Identity,
 		ReleaseHeader: s.Gate.ReleaseHeader, WarmUp: s.Gate.WarmUp,
 
-		DrainTimeout: s.DrainTimeout, Warm: s.Warm,
+		DrainTimeout: s.DrainTimeout, StreamsTime: s.Streams.Spread + s.Streams.Bound, Warm: s.Warm,
 		RoleRequired: s.Role.Required, RoleTimeout: s.Role.Timeout, RoleWays: s.Role.ways(),
 	}
 	for name, at := range s.Slots {

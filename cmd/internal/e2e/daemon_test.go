@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +32,8 @@ type daemon struct {
 	api    *control.Client
 	// passed is a listener that outlives the process, as systemd's does; nil: the
 	// daemon opens its own.
-	passed *net.TCPListener
+	passed  *net.TCPListener
+	program string // where the daemon is installed; empty: where it was built
 	// by is what starts the program and becomes it: a command and its arguments.
 	by []string
 }
@@ -90,7 +92,7 @@ func (d *daemon) start() {
 func (d *daemon) launch() {
 	d.t.Helper()
 	args := []string{"--config", d.configFile(), "--state-dir", filepath.Join(d.dir, "state"), "--socket", d.socket}
-	cmd := exec.Command(built.daemon, args...)
+	cmd := exec.Command(cmp.Or(d.program, built.daemon), args...)
 	if d.passed != nil {
 		cmd = d.activated(args)
 	}

@@ -15,18 +15,20 @@ import (
 
 const sampleApp = "../../../testdata/sample-app"
 
-// npmCI fills node_modules once, if nobody did.
-var npmCI = sync.OnceValue(func() error {
-	if _, err := os.Stat(filepath.Join(sampleApp, "node_modules", ".package-lock.json")); err == nil {
+// npmCI fills the sample app's node_modules once, if nobody did.
+var npmCI = sync.OnceValue(func() error { return npmCIOf(sampleApp) })
+
+func npmCIOf(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, "node_modules", ".package-lock.json")); err == nil {
 		return nil
 	}
 	cmd := exec.Command("npm", "ci", "--no-audit", "--no-fund")
-	cmd.Dir = sampleApp
+	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("npm ci in testdata/sample-app: %w\n%s", err, out)
+		return fmt.Errorf("npm ci in %s: %w\n%s", dir, err, out)
 	}
 	return nil
-})
+}
 
 // slot is one Node process of the sample app.
 type slot struct {

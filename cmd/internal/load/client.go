@@ -96,10 +96,10 @@ func (c *client) newRequest() Answer {
 // writing to it.
 func (c *client) ready(ctx context.Context, deadline time.Time) error {
 	if c.conn != nil {
-		switch err := c.look(); {
+		switch err := Look(c.conn, c.reader); {
 		case err == nil:
 			return c.conn.SetDeadline(deadline)
-		case !errors.Is(err, errClosedByPeer):
+		case !errors.Is(err, ErrClosedByPeer):
 			return kinded(Malformed, err)
 		}
 		c.close()

@@ -1,23 +1,25 @@
 package load
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"syscall"
 )
 
-// errClosedByPeer: the peer ended the connection while nothing was under way.
-var errClosedByPeer = errors.New("closed by the peer")
+// ErrClosedByPeer: the peer ended the connection while nothing was under way.
+var ErrClosedByPeer = errors.New("closed by the peer")
 
-// look says whether the idle connection can still carry a request: nil, or
-// errClosedByPeer, or that the peer sent bytes nobody asked for. It reads
-// nothing away and does not wait.
-func (c *client) look() error {
-	if c.reader.Buffered() > 0 {
+// Look says whether an idle connection can still carry a request: nil, or
+// [ErrClosedByPeer], or that the peer sent bytes nobody asked for, of which r
+// may have read some. It reads nothing away and does not wait.
+func Look(conn net.Conn, r *bufio.Reader) error {
+	if r.Buffered() > 0 {
 		return errors.New("bytes after the end of the last answer")
 	}
-	raw, err := c.conn.(syscall.Conn).SyscallConn()
+	raw, err := conn.(syscall.Conn).SyscallConn()
 	if err != nil {
 		return fmt.Errorf("looking at the connection: %w", err)
 	}
@@ -34,7 +36,7 @@ func (c *client) look() error {
 	case errors.Is(peekErr, syscall.EAGAIN):
 		return nil
 	case peekErr != nil, n == 0:
-		return fmt.Errorf("%w: %w", errClosedByPeer, orEOF(peekErr))
+		return fmt.Errorf("%w: %w", ErrClosedByPeer, orEOF(peekErr))
 	}
 	return errors.New("bytes that nobody asked for")
 }

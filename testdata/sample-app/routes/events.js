@@ -5,12 +5,12 @@ import express from 'express';
 // the next number, whichever slot answers.
 //
 //   ?interval=MS between events (1000)   ?heartbeat=MS (15000)
-//   ?count=N events, then the stream ends (without end)
+//   ?count=N events, then the stream ends (without end)   ?retry=MS (1000)
 export function events({ slot, revision }) {
   const router = express.Router();
 
   router.get('/events', (req, res) => {
-    const { interval = 1000, heartbeat = 15_000, count = Infinity } = req.query;
+    const { interval = 1000, heartbeat = 15_000, count = Infinity, retry = 1000 } = req.query;
     const first = Number(req.get('Last-Event-ID') ?? 0) + 1;
     const last = first + Number(count) - 1;
 
@@ -19,7 +19,7 @@ export function events({ slot, revision }) {
       'Cache-Control': 'no-cache',
       'X-Accel-Buffering': 'no', // nginx passes the stream on as it comes
     });
-    res.write('retry: 1000\n\n');
+    res.write(`retry: ${Number(retry)}\n\n`);
 
     let id = first;
     const send = () => {
