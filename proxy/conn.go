@@ -45,6 +45,7 @@ type clientConn struct {
 	nudged        bool          // its read was ended so that it can be passed on
 	closeOnce     sync.Once
 
+	extra  bool        // it has no place of those that MaxConns bounds
 	passed atomic.Bool // another process has it
 }
 

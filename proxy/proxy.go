@@ -285,7 +285,7 @@ func (p *Proxy) claimAnew(ctx context.Context, service string, w waiter, had wai
 		if !ok {
 			return claim{waited: had}, errNoService
 		}
-		if r.hold != nil || r.target.room.shut.Load() && had.passed != r.target {
+		if r.hold != nil || !had.mayPass(r.target) {
 			if err := r.wait(ctx, &had, w); err != nil {
 				return claim{waited: had}, err
 			}
@@ -294,7 +294,7 @@ func (p *Proxy) claimAnew(ctx context.Context, service string, w waiter, had wai
 		if !r.target.claim() {
 			continue
 		}
-		if p.heldSince(t, service) || r.target.room.shut.Load() && had.passed != r.target {
+		if p.heldSince(t, service) || !had.mayPass(r.target) {
 			r.target.release()
 			continue
 		}

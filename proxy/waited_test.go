@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"testing"
 	"time"
 )
@@ -19,5 +20,25 @@ func TestAClientThatLeavesLateInAWaitIsNoticed(t *testing.T) {
 	f.awaitWaiting(0)
 	if e := f.entry(1); e["caused_by"] != "client" {
 		t.Errorf("access log: %v", e)
+	}
+}
+
+// P2 of a stop: who was let go to the slot before has no claim yet that the stop
+// would wait for.
+func TestWhoWasLetGoWaitsForAStopThatIsAnnouncedSince(t *testing.T) {
+	f := startDown(t)
+	target := f.proxy.table.Load().routes["backend"].target
+	target.room.close(time.Now(), errShutDoor)
+	letGo := waited{passed: target, missed: target}
+	c, err := f.proxy.claimAnew(t.Context(), "backend", nil, letGo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.release()
+	target.room.announce(errStopping, time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
+	defer cancel()
+	if _, err := f.proxy.claimAnew(ctx, "backend", nil, letGo); err != context.DeadlineExceeded {
+		t.Errorf("%v: it did not wait", err)
 	}
 }
