@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"charactier-proxy/proxy/http1"
-
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 )
@@ -43,10 +41,7 @@ type laneConn struct {
 	work   *laneWork             // nil while nothing was read
 	have   int                   // bytes in work.in
 
-	more    bool  // there may be more to read than tryRead read
 	readErr error // why tryRead read nothing
-	then    turn  // what becomes of the connection next
-	staying bool  // in a stay with the poller; see serveHere
 
 	out      []byte // what tryWrite has left to write
 	writeErr error  // or why it could not
@@ -90,7 +85,6 @@ type turn int
 
 const (
 	turnNext     turn = iota // the next request may be answered
-	turnResume               // the one that was begun is to be answered
 	turnWait                 // its head is not there yet
 	turnEnd                  // it is closed
 	turnHandOver             // the standard lane has it from here on
@@ -105,7 +99,6 @@ func serveLane(s *serving, c *clientConn) {
 		s.handOver(c)
 		return
 	}
-	c.raw.Control(tellMore) //nolint:errcheck // without it, we read once more
 	l := &laneConn{server: s, conn: c, fresh: true, idle: time.Now()}
 	l.run()
 }
@@ -158,11 +151,8 @@ func (l *laneConn) park() {
 func (l *laneConn) serve() turn {
 	for {
 		next := l.await()
-		switch next {
-		case turnNext:
+		if next == turnNext {
 			next = l.request()
-		case turnResume:
-			next = l.answer(true)
 		}
 		if next != turnNext {
 			return next
@@ -172,8 +162,10 @@ func (l *laneConn) serve() turn {
 
 // await reads until there is the whole head of a request.
 func (l *laneConn) await() turn {
-	l.then = l.parse()
-	for l.then == turnWait {
+	for {
+		if next := l.parse(); next != turnWait {
+			return next
+		}
 		err := l.read()
 		switch {
 		case err == nil:
@@ -187,7 +179,6 @@ func (l *laneConn) await() turn {
 			return turnEnd
 		}
 	}
-	return l.then
 }
 
 // parse looks for the head of a request in what was read.
@@ -215,8 +206,7 @@ func (l *laneConn) parse() turn {
 // begun reports whether a request has begun to arrive.
 func (l *laneConn) begun() bool { return l.have >= nextHead || l.have > 0 && l.fresh }
 
-// read reads once, or more often where serveHere answers requests. While it waits
-// for a request it needs no buffer.
+// read reads once. While it waits for a request it needs no buffer.
 func (l *laneConn) read() error {
 	l.boundHead()
 	if err := l.conn.raw.Read(l.poll); err != nil {
@@ -231,7 +221,7 @@ func (l *laneConn) tryRead(fd uintptr) bool {
 	if l.work == nil {
 		l.work = laneWorks.Get().(*laneWork)
 	}
-	n, more, err := readSocketMore(fd, l.work.in[l.have:])
+	n, err := readSocket(fd, l.work.in[l.have:])
 	switch {
 	case err == unix.EAGAIN:
 		if l.have == 0 {
@@ -244,41 +234,8 @@ func (l *laneConn) tryRead(fd uintptr) bool {
 		l.conn.phase.Store(int32(phaseHead))
 	}
 	l.have += n
-	l.more, l.readErr = more, err
-	return err != nil || !l.serveHere()
-}
-
-// serveHere looks what has come, and answers a request that is here as a whole
-// without ending the stay with the runtime's poller in which it was read. It
-// reports whether the stay goes on. The poller forgets nothing that happens on the
-// socket meanwhile, so the wait for the next request can begin without a read that
-// would find nothing. That needs the kernel to have said that there was no more, not
-// even the end.
-//
-// In a stay nobody can read from the connection in another way, which is why the
-// whole body must be here, why a request that has to wait for its slot does so
-// outside, and why another goroutine that closes the connection waits for the
-// stay's end: for as long as the request takes to notice.
-func (l *laneConn) serveHere() bool {
-	if l.then = l.parse(); l.then != turnNext || l.more || !l.whole() {
-		return false
-	}
-	l.staying = true
-	l.then = l.request()
-	if l.staying = false; l.then != turnNext {
-		return false
-	}
-	if l.then = l.parse(); l.have > 0 || l.then != turnWait {
-		return false
-	}
-	l.boundHead()
+	l.readErr = err
 	return true
-}
-
-// whole reports whether the request's body has come with its head.
-func (l *laneConn) whole() bool {
-	req := &l.work.req
-	return req.Framing() != http1.Chunked && req.Length() <= int64(l.have-l.work.head)
 }
 
 // release gives back what an idle connection does not need.

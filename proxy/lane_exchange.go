@@ -83,47 +83,27 @@ func (l *laneConn) begin() bool {
 }
 
 // request answers the request whose head is there.
-func (l *laneConn) request() turn {
+func (l *laneConn) request() (next turn) {
 	if !l.begin() {
 		return turnHandOver
 	}
 	l.server.beginRequest()
+	defer l.server.endRequest()
 	l.conn.phase.Store(int32(phaseActive))
-	return l.answer(false)
-}
-
-// answer answers the request that was begun. With turnResume it has yet to be
-// answered, by a call that says so: nothing of it was sent, and it has to wait,
-// which it cannot here; see [laneConn.serveHere].
-func (l *laneConn) answer(resumed bool) (next turn) {
 	defer l.end(&next)
-	if !resumed {
-		l.setID()
-		l.buildHead()
-	}
-	err := l.converse()
-	switch {
-	case err == errMustWait:
-		return turnResume
-	case err != nil:
+	l.setID()
+	l.buildHead()
+	if err := l.converse(); err != nil {
 		l.fail(err)
 	}
 	return turnNext
 }
 
-// errMustWait is why a request goes on outside of the stay in which it came.
-var errMustWait = errors.New("the request has to wait for its slot")
-
 // end accounts for the request and makes the connection ready for the next. A
 // panic is a mistake of ours, which costs this connection only.
 func (l *laneConn) end(next *turn) {
-	v := recover()
-	if v == nil && *next == turnResume {
-		return
-	}
-	defer l.server.endRequest()
 	x := &l.work.laneExchange
-	if v != nil {
+	if v := recover(); v != nil {
 		x.lane.proxy.fwd.logPanic(v, x.lane.service, x.requestID())
 		x.cause, x.aborted = causeInternal, true
 	}

@@ -27,9 +27,6 @@ func (l *laneConn) connect() (*slotConn, error) {
 // claimAgain gives up the claim on a target that takes no connections, waits and
 // claims anew; see [relay.claimAgain]. why is nil where that was known before.
 func (l *laneConn) claimAgain(why error) error {
-	if l.staying {
-		return errMustWait
-	}
 	x, now := &l.work.laneExchange, time.Now()
 	was := x.claim
 	if why != nil {

@@ -59,7 +59,6 @@ func (s *serving) adopt(nc net.Conn, read []byte) error {
 			s.handOver(c)
 			return
 		}
-		c.raw.Control(tellMore) //nolint:errcheck // without it, we read once more
 		l := &laneConn{server: s, conn: c, idle: time.Now()}
 		l.takeUp()
 		l.run()

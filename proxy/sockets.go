@@ -23,33 +23,6 @@ func writeSocket(fd uintptr, b []byte) (int, error) {
 	return socketCall(unix.SYS_SENDTO, fd, b, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 }
 
-// tellMore has the kernel say with what it reads from a socket whether there is
-// more; see readSocketMore.
-func tellMore(fd uintptr) {
-	_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_INQ, 1) // on others than TCP it does not
-}
-
-// readSocketMore is readSocket. more says whether there may be something left, the
-// end of input included.
-func readSocketMore(fd uintptr, b []byte) (n int, more bool, err error) {
-	var told struct {
-		unix.Cmsghdr
-		left int32
-	}
-	room := unix.Iovec{Base: unsafe.SliceData(b), Len: uint64(len(b))}
-	msg := unix.Msghdr{Iov: &room, Iovlen: 1, Control: (*byte)(unsafe.Pointer(&told)), Controllen: uint64(unsafe.Sizeof(told))}
-	for {
-		n, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&msg)), unix.MSG_DONTWAIT)
-		switch errno {
-		case 0:
-			return int(n), told.Level != unix.IPPROTO_TCP || told.Type != unix.TCP_CM_INQ || told.left != 0, nil
-		case unix.EINTR:
-			continue
-		}
-		return 0, true, errno
-	}
-}
-
 // silentSocket reports whether there is nothing to read from a socket, not even
 // its end. Peeking costs half of what poll does.
 func silentSocket(fd uintptr) bool {

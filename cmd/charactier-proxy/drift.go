@@ -263,7 +263,7 @@ func (d *daemon) unitChanged(p place, unit string, before, now unitState) {
 	}
 	if now.Invocation != before.Invocation && before.Invocation != "" && now.up() {
 		d.roles.restarted(p)
-		d.proxy.Went(p.service, string(p.slot))
+		d.wentAway(p)
 	}
 	d.roles.nudge()
 	if before.Active != "" && before.Active != now.Active {

@@ -8,13 +8,13 @@ import (
 	"charactier-proxy/proxy/proxytest"
 )
 
-// staying is a lane whose connections are never parked, which would show what the
-// poller had forgotten.
-func staying(o *frontOptions) {
+// unparked is a lane whose connections are never parked, which would find what
+// was forgotten.
+func unparked(o *frontOptions) {
 	o.lane, o.park, o.server.IdleTimeout = laneFast, time.Hour, time.Hour
 }
 
-// The wait for the next request begins without a look at the socket.
+// A wait that begins without a look at the socket would forget it.
 func TestWhatComesWhileARequestIsAnsweredIsNotForgotten(t *testing.T) {
 	const request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 	for name, tt := range map[string]struct {
@@ -38,7 +38,7 @@ func TestWhatComesWhileARequestIsAnsweredIsNotForgotten(t *testing.T) {
 				}
 			})
 			t.Cleanup(func() { close(answer) }) // before the slot ends, whatever happened
-			c := startFront(t, slot.Addr(), staying).dial()
+			c := startFront(t, slot.Addr(), unparked).dial()
 			closeWrite := c.Conn.(interface{ CloseWrite() error }).CloseWrite
 			c.say(request + tt.with)
 			if tt.end == 1 {
@@ -90,7 +90,7 @@ func TestAStaleConnectionIsLeftByTheFastLane(t *testing.T) {
 						}
 					}
 				})
-				f := startFront(t, slot.Addr(), staying)
+				f := startFront(t, slot.Addr(), unparked)
 				c := f.dial()
 				c.get("/")
 				close(spoilNow)
