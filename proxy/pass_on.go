@@ -49,6 +49,7 @@ func (s *serving) adopt(nc net.Conn, read []byte) error {
 		select {
 		case s.room <- struct{}{}:
 		default: // one more than there should be, but it was here first
+			c.extra = true
 		}
 	}
 	s.share.force()

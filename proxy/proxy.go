@@ -298,7 +298,7 @@ func (p *Proxy) claimAnew(ctx context.Context, service string, w waiter, had wai
 		if !ok {
 			return claim{waited: had}, errNoService
 		}
-		if r.hold != nil || r.target.room.shut.Load() && had.passed != r.target {
+		if r.hold != nil || !had.mayPass(r.target) {
 			if err := r.wait(ctx, &had, w); err != nil {
 				return claim{waited: had}, err
 			}
@@ -314,7 +314,7 @@ func (p *Proxy) claimAnew(ctx context.Context, service string, w waiter, had wai
 		if !c.placed || !p.take(&c, t) {
 			continue
 		}
-		if c.room.shut.Load() && had.passed != c.target {
+		if !had.mayPass(c.target) {
 			c.release()
 			continue
 		}

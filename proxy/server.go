@@ -308,7 +308,9 @@ func (s *serving) forget(c *clientConn) {
 		s.parking.forget(c)
 	}
 	s.announce()
-	s.leaveRoom()
+	if !c.extra {
+		s.leaveRoom()
+	}
 }
 
 // announce wakes who waits for connections or requests to end.
