@@ -95,6 +95,16 @@ func (b *clientBody) Close() error {
 	return nil
 }
 
+// resume has the next Read set its deadline anew, after others waited on the
+// connection.
+func (b *clientBody) resume() {
+	if b != nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.progress.last = time.Time{}
+	}
+}
+
 // state returns how many bytes came, whether they were all, and what was wrong
 // with them.
 func (b *clientBody) state() (n int64, done bool, err error) {

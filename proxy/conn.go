@@ -29,6 +29,7 @@ type clientConn struct {
 
 	phase atomic.Int32 // a connPhase
 	http2 atomic.Bool
+	haste haste // of its streams
 
 	// given is what the fast lane has read and left to net/http; guarded by mu.
 	given    []byte
@@ -45,6 +46,7 @@ type clientConn struct {
 	nudged        bool          // its read was ended so that it can be passed on
 	closeOnce     sync.Once
 
+	extra  bool        // it has no place of those that MaxConns bounds
 	passed atomic.Bool // another process has it
 }
 
@@ -210,12 +212,13 @@ func (c *clientConn) noteHalfClose(now time.Time) time.Time {
 
 // watch returns a context that ends with errClientLeft when the client leaves
 // while nobody reads from the connection. stop must be called before anybody
-// does.
+// does, and leaves no read deadline.
 func (c *clientConn) watch(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	if c.raw == nil {
 		return ctx, func() { cancel(nil) }
 	}
+	c.SetReadDeadline(time.Time{}) //nolint:errcheck // it can only fail on a closed connection
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -234,7 +237,11 @@ func (c *clientConn) watch(parent context.Context) (ctx context.Context, stop fu
 // awaitGone blocks until the client has left or a deadline passes, and reports
 // which. What the client has sent stays unread.
 func (c *clientConn) awaitGone() bool {
-	err := c.raw.Read(func(fd uintptr) bool { return socketEvents(fd, unix.POLLRDHUP) != 0 })
+	leaving := func(fd uintptr) bool { return socketEvents(fd, unix.POLLRDHUP) != 0 }
+	err := c.raw.Read(leaving)
+	for c.wasNudged(err) {
+		err = c.raw.Read(leaving)
+	}
 	if err != nil {
 		return false
 	}

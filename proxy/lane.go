@@ -12,11 +12,11 @@ import (
 
 // Lane is the fast way to a service: plain requests of HTTP/1.1 go from the
 // client's connection to the slot's and back on one goroutine, past net/http and
-// ReverseProxy; see laneUpload for what has another for a while. What is not plainly understood, or not yet to be sent anywhere,
-// is left to [ServerOptions.Handler], with the bytes that were read, and the
-// connection with it. Both ways share claims, connections to the slots,
-// statistics, log and error answers, so slot and client cannot tell which of them
-// a request took.
+// ReverseProxy; only a long body has another, see laneUpload. What is not plainly
+// understood, or not yet to be sent anywhere, is left to [ServerOptions.Handler],
+// with the bytes that were read, and the connection with it. Both ways share
+// claims, connections to the slots, statistics, log and error answers, so slot and
+// client cannot tell which of them a request took.
 type Lane struct {
 	proxy   *Proxy
 	service string

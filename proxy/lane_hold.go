@@ -12,7 +12,7 @@ func (l *laneConn) connect() (*slotConn, error) {
 	x := &l.work.laneExchange
 	for {
 		var err error
-		if !x.claim.room.shut.Load() || x.claim.passed == x.claim.target {
+		if x.claim.mayPass(x.claim.target) {
 			var c *slotConn
 			if c, err = x.slots.conn(l.server.base, x.repeated, (*pool).next, x.start); err == nil || !unreachable(err) {
 				return c, err

@@ -180,15 +180,30 @@ func (l *laneConn) uploadChunks() error {
 }
 
 // readUpload reads what the client sends of the body.
-func (l *laneConn) readUpload(b []byte) (int, error) {
-	if err := l.boundUpload(); err != nil {
-		return 0, err
-	}
-	n, err := l.conn.Conn.Read(b)
+func (l *laneConn) readUpload(b []byte) (n int, err error) {
+	err = l.waitUpload(func() (err error) {
+		n, err = l.conn.Conn.Read(b)
+		return err
+	})
 	if n > 0 {
 		return n, nil
 	}
 	return 0, bodyFault(err)
+}
+
+// waitUpload reads once by the client's time. A server that stops ends the reads of
+// the connections that wait for a request, and one of them may just have brought
+// it: a read that ends before its time goes on.
+func (l *laneConn) waitUpload(read func() error) error {
+	span := l.work.claim.service.ProgressTimeout
+	for since := time.Now(); ; l.readBound = farPast {
+		if err := l.boundUpload(); err != nil {
+			return err
+		}
+		if err := read(); !isTimeout(err) || span > 0 && time.Since(since) >= span {
+			return err
+		}
+	}
 }
 
 // boundUpload grants the client the service's time, hardly more, for the next

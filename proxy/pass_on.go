@@ -49,9 +49,11 @@ func (s *serving) adopt(nc net.Conn, read []byte) error {
 		select {
 		case s.room <- struct{}{}:
 		default: // one more than there should be, but it was here first
+			c.extra = true
 		}
 	}
-	s.conns[c] = struct{}{}
+	s.share.force()
+	s.enterAnyway(c)
 	c.giveBack(read)
 	s.lanes.Go(func() {
 		if s.opts.Lane == nil || c.raw == nil {

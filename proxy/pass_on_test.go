@@ -230,3 +230,34 @@ func (c *rawClient) ask(n int, news *atomic.Int64) error {
 	}
 	return nil
 }
+
+// Whoever was taken over without a place must not leave one that is another's.
+func TestAConnectionTooManyFreesNoPlaceWhenItEnds(t *testing.T) {
+	s := newServing(NewServer(ServerOptions{MaxConns: 1}), nil)
+	var last net.Conn
+	for want := range 2 { // the first one to be adopted has the only place
+		ours, theirs := net.Pipe()
+		last = ours
+		defer theirs.Close()
+		if err := s.adopt(ours, nil); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(s.list()); n != want+1 || len(s.room) != 1 {
+			t.Fatalf("%d connections, %d places taken", n, len(s.room))
+		}
+	}
+	for _, c := range s.list() {
+		if c.Conn == last {
+			c.Close()
+		}
+	}
+	if len(s.room) != 1 {
+		t.Error("the other's place is free")
+	}
+	s.list()[0].Close()
+	if len(s.room) != 0 {
+		t.Error("a place stays taken")
+	}
+	s.standard.Close()
+	s.lanes.Wait()
+}

@@ -53,12 +53,9 @@ func (l *laneConn) uploadSpliced(p *splicePipe) error {
 	x := &l.work.laneExchange
 	fill, drain := p.fill, p.drain
 	for first := true; x.bodyLeft > 0; first = false {
-		if err := l.boundUpload(); err != nil {
-			return err
-		}
 		p.most = int(min(x.bodyLeft, spliceFrom))
-		err := l.conn.raw.Read(fill)
-		switch err = errors.Join(err, p.err); {
+		err := l.waitUpload(func() error { return errors.Join(l.conn.raw.Read(fill), p.err) })
+		switch {
 		case err == nil && p.n == 0:
 			return bodyFault(io.EOF)
 		case first && (p.err == unix.EINVAL || p.err == unix.ENOSYS || p.err == unix.EPERM):

@@ -73,12 +73,14 @@ func (x *relay) claimAgain(began time.Time, why error) error {
 	was := x.claim
 	was.room.close(began, why)
 	was.stats.open.end(x.claimed)
+	x.claim.target = nil
 	was.release()
 	c, err := x.f.proxy.claimAnew(x.r.Context(), x.service, x, was.again(time.Since(began)))
 	x.claim = c
 	if err != nil {
 		return err
 	}
+	x.body.resume()
 	x.claimed = time.Now()
 	c.stats.open.begin(x.claimed)
 	if x.conn != nil {

@@ -10,7 +10,14 @@ import (
 type waited struct {
 	held   time.Duration
 	passed *target // that let it go: it need not wait for it again
+	stops  int64   // of that, which had been announced until then
 	missed *target // that it waited for last
+}
+
+// mayPass reports whether the request need not wait for the target: that takes
+// connections, or has let it go and no stop was announced since.
+func (w *waited) mayPass(t *target) bool {
+	return !t.room.shut.Load() || w.passed == t && w.stops == t.room.stops.Load()
 }
 
 // again is what a request has waited that could not connect to the target it
@@ -41,7 +48,7 @@ func (r *route) wait(ctx context.Context, had *waited, w waiter) error {
 // more.
 func (t *target) await(ctx context.Context, came time.Time, had *waited) error {
 	anew := had.missed != t
-	had.missed, had.passed = t, t
+	had.missed, had.passed, had.stops = t, t, t.room.stops.Load()
 	err := t.room.wait(ctx, came, had.held, anew)
 	if e, ok := err.(*downError); ok {
 		e.target = t
@@ -59,6 +66,10 @@ func waitCause(err error) cause {
 		return causeHoldFull
 	case errors.Is(err, errHoldTimeout):
 		return causeHeldTooLong
+	case errors.Is(err, errQueueFull):
+		return causeQueueFull
+	case errors.Is(err, errQueueTimeout):
+		return causeQueuedTooLong
 	case errors.As(err, &down):
 		return down.cause()
 	}

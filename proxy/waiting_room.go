@@ -51,8 +51,9 @@ type waitingRoom struct {
 	limit  int64
 	bound  time.Duration
 
-	shut atomic.Bool   // there are requests here, or will be
-	turn chan struct{} // holds the right to try
+	shut  atomic.Bool   // there are requests here, or will be
+	stops atomic.Int64  // that were announced
+	turn  chan struct{} // holds the right to try
 
 	mu       sync.Mutex
 	gone     bool // the target was retired: nobody waits here any more
@@ -139,6 +140,7 @@ func (r *waitingRoom) announce(why error, most time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.gone {
+		r.stops.Add(1) // before anybody counts the claims
 		r.going = time.Now().Add(most)
 		r.closeLocked(why)
 	}
@@ -259,7 +261,6 @@ func (r *waitingRoom) wait(ctx context.Context, came time.Time, waited time.Dura
 			return r.turnAway(context.Cause(ctx))
 		case <-r.turn:
 			r.try(ctx, w)
-			r.turn <- struct{}{}
 		}
 	}
 }
@@ -310,8 +311,10 @@ func (r *waitingRoom) turnAway(why error) error {
 	return &downError{outage: r.outage}
 }
 
-// try connects once, when it is time, unless its request goes or leaves before.
+// try connects once, when it is time, unless its request goes or leaves before, and
+// gives back the turn.
 func (r *waitingRoom) try(ctx context.Context, w *roomPlace) {
+	defer func() { r.turn <- struct{}{} }()
 	r.mu.Lock()
 	due := time.NewTimer(time.Until(r.next))
 	r.mu.Unlock()
