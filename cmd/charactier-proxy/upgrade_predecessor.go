@@ -275,8 +275,8 @@ func (p *predecessor) drain(ctx context.Context, swap reply) ([]switcher.DrainCo
 		if open == 0 {
 			return counts, nil
 		}
-		if !p.pause(ctx) && ctx.Err() != nil {
-			return counts, context.Cause(ctx)
+		if err := p.pause(ctx); err != nil {
+			return counts, err
 		}
 	}
 }

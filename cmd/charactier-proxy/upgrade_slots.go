@@ -21,7 +21,7 @@ func (p *predecessor) stopping(at place) {
 // streams apart, or ctx ends. It returns how many it has.
 func (p *predecessor) awaitAnswers(ctx context.Context, at place) (left int64) {
 	for {
-		if left = p.open()[at].OpenRequests; left == 0 || !p.pause(ctx) {
+		if left = p.open()[at].OpenRequests; left == 0 || p.pause(ctx) != nil {
 			return left
 		}
 	}
@@ -46,7 +46,7 @@ func (p *predecessor) endStreams(ctx context.Context, at place) (c proxy.StreamC
 		if a, ok = p.ask(askEnded, order{Of: begun.N}); a.Ended != nil {
 			return *a.Ended
 		}
-		if !p.pause(ctx) {
+		if p.pause(ctx) != nil {
 			break
 		}
 	}
@@ -54,14 +54,14 @@ func (p *predecessor) endStreams(ctx context.Context, at place) (c proxy.StreamC
 	return c
 }
 
-// pause waits until it is worth to ask again, and reports false where it is not: the
-// predecessor is gone, or ctx has ended.
-func (p *predecessor) pause(ctx context.Context) bool {
+// pause waits until it is worth to ask again: a predecessor that is gone has nothing
+// left. It fails when ctx ends.
+func (p *predecessor) pause(ctx context.Context) error {
 	select {
 	case <-time.After(lookAtPredecessor):
-		return true
 	case <-p.gone:
 	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
-	return false
+	return nil
 }
