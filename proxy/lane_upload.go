@@ -180,30 +180,31 @@ func (l *laneConn) uploadChunks() error {
 }
 
 // readUpload reads what the client sends of the body.
-func (l *laneConn) readUpload(b []byte) (n int, err error) {
-	err = l.waitUpload(func() (err error) {
-		n, err = l.conn.Conn.Read(b)
-		return err
-	})
-	if n > 0 {
-		return n, nil
+func (l *laneConn) readUpload(b []byte) (int, error) {
+	for since := time.Now(); ; {
+		if err := l.boundUpload(); err != nil {
+			return 0, err
+		}
+		n, err := l.conn.Conn.Read(b)
+		switch {
+		case n > 0:
+			return n, nil
+		case !l.wokenUp(since, err):
+			return 0, bodyFault(err)
+		}
 	}
-	return 0, bodyFault(err)
 }
 
-// waitUpload reads once by the client's time. A server that stops ends the reads of
-// the connections that wait for a request, and one of them may just have brought
-// it: a read that ends before its time goes on.
-func (l *laneConn) waitUpload(read func() error) error {
+// wokenUp reports whether a read that was begun at that time ended before its
+// time. A server that stops ends the reads of the connections that wait for a
+// request, and one of them may just have brought it: then the read goes on.
+func (l *laneConn) wokenUp(since time.Time, err error) bool {
 	span := l.work.claim.service.ProgressTimeout
-	for since := time.Now(); ; l.readBound = farPast {
-		if err := l.boundUpload(); err != nil {
-			return err
-		}
-		if err := read(); !isTimeout(err) || span > 0 && time.Since(since) >= span {
-			return err
-		}
+	if !isTimeout(err) || span > 0 && time.Since(since) >= span {
+		return false
 	}
+	l.readBound = farPast
+	return true
 }
 
 // boundUpload grants the client the service's time, hardly more, for the next
