@@ -77,7 +77,7 @@ func (l *laneConn) fill(p *splicePipe, fill func(fd uintptr) bool) error {
 		if err := l.boundUpload(); err != nil {
 			return err
 		}
-		if err := errors.Join(l.conn.raw.Read(fill), p.err); !l.wokenUp(since, err) {
+		if err := errors.Join(l.conn.raw.Read(fill), p.err); err == nil || !l.wokenUp(since, err) {
 			return err
 		}
 	}
