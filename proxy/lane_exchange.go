@@ -172,6 +172,7 @@ func (x *laneExchange) reset() {
 	if x.up.used {
 		x.up.reset(x.slots)
 	}
+	x.leaveRoom()
 	x.laneState = laneState{}
 }
 
@@ -253,7 +254,7 @@ func laneCause(err error) cause {
 // still looks for an answer.
 func (l *laneConn) exchange() error {
 	x := &l.work.laneExchange
-	x.buf = l.work.answer[:]
+	x.leaveRoom() // of a first try
 	if err := l.send(); err != nil {
 		if x.slot.wrote == 0 || !takesNoMore(err) {
 			return err
@@ -265,7 +266,7 @@ func (l *laneConn) exchange() error {
 // send writes the head together with what there is of the body, then the rest as
 // it comes (P4).
 func (l *laneConn) send() error {
-	x, w := &l.work.laneExchange, l.work
+	x := &l.work.laneExchange
 	if x.sentAt = x.start; !x.slot.reused {
 		x.sentAt = time.Now() // connecting took its time, and so did the first try if this is the second
 	}
@@ -279,18 +280,19 @@ func (l *laneConn) send() error {
 		l.startUpload()
 		return nil
 	}
-	for x.bodyLeft > 0 {
-		n, err := l.readBody(w.answer[:min(int64(len(w.answer)), x.bodyLeft)])
+	for x.buf = takeRoom(); x.bodyLeft > 0; {
+		n, err := l.readBody(x.buf[:min(int64(len(x.buf)), x.bodyLeft)])
 		if err != nil {
 			return err
 		}
 		x.bodyLeft -= int64(n)
 		x.in += int64(n)
 		x.sentAt = time.Now()
-		if err := x.writeSlot(w.answer[:n], x.sentAt); err != nil {
+		if err := x.writeSlot(x.buf[:n], x.sentAt); err != nil {
 			return err
 		}
 	}
+	x.leaveRoom()
 	return nil
 }
 
@@ -330,8 +332,9 @@ const (
 )
 
 // readSlot reads once from the slot, which has the limit, counted from since, to
-// send something; zero means no limit.
-func (l *laneConn) readSlot(b []byte, op string, late cause, since time.Time, limit time.Duration) (int, error) {
+// send something; zero means no limit. For where it reads to see
+// [laneExchange.read].
+func (l *laneConn) readSlot(from, spare int, op string, late cause, since time.Time, limit time.Duration) (int, error) {
 	x, c, now := &l.work.laneExchange, l.work.slot, since
 	for look := firstLook; ; look = min(2*look, maxLook) {
 		span := look
@@ -339,7 +342,7 @@ func (l *laneConn) readSlot(b []byte, op string, late cause, since time.Time, li
 			span = min(span, max(0, limit-now.Sub(since)))
 		}
 		c.boundRead(now, span)
-		n, err := c.take(b)
+		n, err := x.read(from, spare)
 		if n > 0 {
 			if x.readAt = time.Now(); c.heard == 0 {
 				c.heardAt = x.readAt

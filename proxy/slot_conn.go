@@ -28,7 +28,7 @@ var errHeadTooLarge = fmt.Errorf("the head is longer than %d bytes", maxHead)
 // pool.
 type slotConn struct {
 	net.Conn
-	br      *bufio.Reader // reads through slotConn.Read
+	br      *bufio.Reader // reads through slotConn.Read; nil before the standard lane has used it
 	raw     syscall.RawConn
 	look    func(fd uintptr) // lookAt, bound once so that it costs no allocation
 	isQuiet bool             // what it saw
@@ -74,7 +74,7 @@ func newSlotConn(nc net.Conn) (*slotConn, error) {
 		return nil, err
 	}
 	c := &slotConn{Conn: nc, raw: raw}
-	c.br, c.look, c.asking.step = bufio.NewReader(c), c.lookAt, c.askStep
+	c.look, c.asking.step = c.lookAt, c.askStep
 	return c, nil
 }
 
@@ -83,6 +83,9 @@ func (c *slotConn) begin(stall time.Duration) {
 	c.wrote, c.heard, c.heardAt, c.readErr = 0, 0, time.Time{}, nil
 	c.headLeft, c.inBody, c.stall, c.named = maxHead, false, stall, -1
 	c.waitHook = nil
+	if c.br == nil {
+		c.br = bufio.NewReader(c)
+	}
 	c.Conn.SetDeadline(time.Time{}) //nolint:errcheck // a closed connection shows when it is used
 	c.foreign = true
 }
@@ -111,7 +114,7 @@ func (c *slotConn) boundRead(now time.Time, span time.Duration) {
 // did not close it and sent nothing. Bytes that nobody asked for would be taken
 // for the answer to the next request.
 func (c *slotConn) quiet() bool {
-	if c.br.Buffered() > 0 {
+	if c.br != nil && c.br.Buffered() > 0 {
 		return false
 	}
 	c.isQuiet = false
