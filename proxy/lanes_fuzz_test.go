@@ -55,7 +55,8 @@ func FuzzLanes(f *testing.F) {
 		}
 		first, rest := cutBody(wire, int(cut))
 		standard, fast := lanes[laneStandard].conversation(t, first, rest), lanes[laneFast].conversation(t, first, rest)
-		if diff := cmp.Diff(standard, fast); diff != "" && !(bytes.Contains(wire, []byte("chunked")) && stricter(standard, fast)) {
+		standard = withoutLastScrap(wire, standard, len(fast))
+		if diff := cmp.Diff(standard, fast); diff != "" && !stricter(wire, standard, fast) {
 			t.Errorf("the lanes differ (-standard +fast):\n%s", diff)
 		}
 	})
@@ -63,14 +64,32 @@ func FuzzLanes(f *testing.F) {
 
 const chunkedPost = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
-// stricter reports whether all that differs is that the fast lane refused a body
-// that the other lane bore with: it had begun to send it when it found that the
-// chunks do not keep to the grammar.
-func stricter(standard, fast []heard) bool {
-	n := len(fast) - 1
-	return n >= 0 && len(standard) > n && fast[n].Header.Get(errorCauseField) == string(causeBodyMalformed) &&
-		cmp.Equal(standard[:n], fast[:n])
+// withoutLastScrap leaves out the refusal of less than four bytes at the end of a
+// connection. That an empty line was before them makes them enough to net/http; in
+// the fast lane they get no answer.
+func withoutLastScrap(wire []byte, standard []heard, answers int) []heard {
+	scrap := bytes.LastIndex(wire, []byte("\r\n")) + 2
+	if scrap > 1 && len(wire)-scrap < nextHead && len(standard) == answers+1 && standard[answers].Status == http.StatusBadRequest {
+		return standard[:answers]
+	}
+	return standard
 }
+
+// stricter reports whether all that differs is that the fast lane refused what the
+// other bore with: a body that it had begun to send when it found that the chunks
+// do not keep to the grammar, or what follows a lone CR or LF behind a body, which
+// net/http skips on the connections that are its own from the first.
+func stricter(wire []byte, standard, fast []heard) bool {
+	n := len(fast) - 1
+	if n < 0 || len(standard) <= n || !cmp.Equal(standard[:n], fast[:n]) || fast[n].Status != http.StatusBadRequest {
+		return false
+	}
+	ends := bytes.ReplaceAll(wire, []byte("\r\n"), nil)
+	malformed := fast[n].Header.Get(errorCauseField) == string(causeBodyMalformed)
+	return malformed && bytes.Contains(wire, []byte("chunked")) || !malformed && n > 0 && bytes.ContainsAny(ends, "\r\n")
+}
+
+const mirrorDate = "Tue, 24 Nov 2026 12:00:00 GMT"
 
 // mirror answers with what it was asked, in one of several framings.
 func mirror(w http.ResponseWriter, r *http.Request) {
@@ -82,7 +101,7 @@ func mirror(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	text += fmt.Sprintf("length %d, %v\n%q %v\n%q", r.ContentLength, r.TransferEncoding, body, err, r.Trailer)
-	w.Header().Set("Date", "Tue, 24 Nov 2026 12:00:00 GMT")
+	w.Header().Set("Date", mirrorDate)
 	switch r.URL.Path {
 	case "/close":
 		w.Header().Set("Connection", "close")
@@ -172,10 +191,12 @@ func (f *front) conversation(t *testing.T, first, rest []byte) []heard {
 		if res.Header.Get(errorCauseField) != "" {
 			h.Body = "" // it has the request's id
 			delete(h.Header, "Content-Length")
-			delete(h.Header, "Date")
 		}
 		if res.StatusCode >= 400 && res.Header.Get("Date") == "" {
 			h.Err = false // net/http refused a head, and closes at once: a reset may overtake the end
+		}
+		if h.Header.Get("Date") != mirrorDate {
+			h.Header.Del("Date") // it passes
 		}
 		all = append(all, h)
 	}

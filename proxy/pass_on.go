@@ -51,7 +51,8 @@ func (s *serving) adopt(nc net.Conn, read []byte) error {
 		default: // one more than there should be, but it was here first
 		}
 	}
-	s.conns[c] = struct{}{}
+	s.share.force()
+	s.enterAnyway(c)
 	c.giveBack(read)
 	s.lanes.Go(func() {
 		if s.opts.Lane == nil || c.raw == nil {

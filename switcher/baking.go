@@ -44,6 +44,11 @@ func (s *Switcher) NoteBakes(ctx context.Context, id string, seen map[string]Bak
 		return fmt.Errorf("noting the bake of %s: %w", id, err)
 	}
 	defer s.leave(op)
+	return s.noteBakes(id, seen)
+}
+
+// noteBakes does it under the lock.
+func (s *Switcher) noteBakes(id string, seen map[string]BakeSeen) error {
 	next := s.next(s.State())
 	noted := false
 	for name, saw := range seen {

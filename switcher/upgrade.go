@@ -41,6 +41,12 @@ func (u *Upgrade) Versions(from, to string) {
 	u.op.record.FromVersion, u.op.record.ToVersion = from, to
 }
 
+// NoteBakes is [Switcher.NoteBakes], which the upgrade keeps out, for what bakes
+// have seen up to now.
+func (u *Upgrade) NoteBakes(_ context.Context, id string, seen map[string]BakeSeen) error {
+	return u.s.noteBakes(id, seen)
+}
+
 // Freeze is the last point where the upgrade can be aborted. Drains are recorded
 // as they are, as at the end of the process; from here on nothing of this process
 // is written to the store or the history, until [Upgrade.Fail].

@@ -59,6 +59,26 @@ func TestAnUpgradeThatFailsGoesOnFromWhatIsOnDisk(t *testing.T) {
 	}
 }
 
+func TestWhatABakeHasSeenOutlivesAnUpgrade(t *testing.T) {
+	w := newWorld(t)
+	s := w.mustBoot()
+	rec := mustSwitch(t, s, baked(Green, "backend"))
+	u := mustBeginUpgrade(t, s)
+	seen := map[string]BakeSeen{"backend": {Requests: BakeTally{Samples: 3, Bad: 1}}}
+	wantError(t, s.NoteBakes(t.Context(), rec.ID, seen), ErrBusy, "upgrade")
+	if err := u.NoteBakes(t.Context(), rec.ID, seen); err != nil {
+		t.Fatal(err)
+	}
+	if err := u.Freeze(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	u.Leave()
+	wantError(t, s.NoteBakes(t.Context(), rec.ID, map[string]BakeSeen{"backend": {}}), ErrAborted, "stopping")
+	next := newWorld(t)
+	next.disk = w.disk
+	wantEqual(t, "seen after the upgrade", seen["backend"], next.mustBoot().State().Services["backend"].Bake.Seen)
+}
+
 func TestAProcessThatLeftItsStateRefusesEverything(t *testing.T) {
 	w := newWorld(t)
 	s := w.mustBoot()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"sync"
 	"time"
@@ -20,6 +21,8 @@ const (
 	// returnWait is how long the old slot may take to prove healthy when the
 	// traffic is to go back: one probe that goes astray must not keep it out.
 	returnWait = 2 * time.Second
+	// refusedTooLong is for how long a slot that bakes may take no connections.
+	refusedTooLong = 3 * time.Second
 	// noteEvery is how often at most is saved what a bake has seen, and noteParts
 	// how often in all; what looks worse for the first time is saved at once.
 	noteEvery = 5 * time.Second
@@ -31,6 +34,7 @@ const (
 // bake goes on after a restart for what is left of its time.
 type bakes struct {
 	stats    func() map[string]map[string]proxy.SlotStats
+	outage   func(service string) (proxy.Outage, bool)
 	switcher *switcher.Switcher
 	watches  *watches
 	events   *switcher.Broker
@@ -75,10 +79,10 @@ func (b *bakes) run(ctx context.Context) {
 			for id, results := range b.look(ctx) {
 				b.conclude(ctx, id, results)
 			}
-			b.note(ctx, (*baking).due)
+			b.note(ctx, b.switcher.NoteBakes, (*baking).due)
 		case <-ctx.Done():
 			b.look(ctx) // the next daemon draws the conclusions
-			b.noteAll(context.WithoutCancel(ctx))
+			b.noteAll(context.WithoutCancel(ctx), b.switcher.NoteBakes)
 			return
 		}
 	}
@@ -102,6 +106,9 @@ func (b *bakes) look(ctx context.Context) map[string]map[string]switcher.BakeRes
 	for name, svc := range services {
 		r := b.runningLocked(name, svc)
 		verdict := r.look(stats[name][string(svc.Active)], b.watches)
+		if verdict == switcher.Baking && b.refuses(r) {
+			verdict = switcher.BakeFailed
+		}
 		if verdict == switcher.Baking {
 			b.fillLocked(ctx, r)
 			continue
@@ -116,12 +123,27 @@ func (b *bakes) look(ctx context.Context) map[string]map[string]switcher.BakeRes
 	return ended
 }
 
+// refuses reports whether a slot that bakes takes no connections for so long that
+// there is nothing left to wait for. Its users wait too, and may be too few to ever
+// become the samples that a verdict needs.
+func (b *bakes) refuses(r *baking) bool {
+	o, lasts := b.outage(r.place.service)
+	if !lasts || o.Slot != string(r.place.slot) || o.Waiting == 0 || time.Since(o.Since) < refusedTooLong {
+		return false
+	}
+	r.text = fmt.Sprintf("%s takes no connections for %s, and requests wait: %v", o.Slot, rounded(time.Since(o.Since)), o.Err)
+	return true
+}
+
+// saveSeen saves what the bakes of one switch have seen, by service.
+type saveSeen func(ctx context.Context, id string, seen map[string]switcher.BakeSeen) error
+
 // note saves what the bakes have seen whose turn it is. Where an operation runs it
-// is put off until the next look.
-func (b *bakes) note(ctx context.Context, due func(*baking) bool) {
+// is put off until the next look; where another process took over it is that one's.
+func (b *bakes) note(ctx context.Context, save saveSeen, due func(*baking) bool) {
 	for id, seen := range b.unsaved(due) {
-		err := b.switcher.NoteBakes(ctx, id, seen)
-		if errors.Is(err, switcher.ErrBusy) {
+		err := save(ctx, id, seen)
+		if errors.Is(err, switcher.ErrBusy) || errors.Is(err, switcher.ErrAborted) {
 			continue
 		}
 		if err != nil && ctx.Err() == nil {
@@ -132,7 +154,9 @@ func (b *bakes) note(ctx context.Context, due func(*baking) bool) {
 }
 
 // noteAll saves what all bakes have seen.
-func (b *bakes) noteAll(ctx context.Context) { b.note(ctx, func(*baking) bool { return true }) }
+func (b *bakes) noteAll(ctx context.Context, save saveSeen) {
+	b.note(ctx, save, func(*baking) bool { return true })
+}
 
 // unsaved is what bakes have seen, by the ID of their switch and by service.
 func (b *bakes) unsaved(due func(*baking) bool) map[string]map[string]switcher.BakeSeen {

@@ -49,6 +49,7 @@ type daemon struct {
 	history   *switcher.FileHistory
 	switcher  *switcher.Switcher
 	proxy     *proxy.Proxy
+	room      room
 	watches   *watches
 	units     *units
 	roles     *roles
@@ -78,7 +79,8 @@ type daemon struct {
 	reloading   sync.Mutex
 	stopping    atomic.Bool
 	tasks       *tasks
-	closers     []closer // closed in reverse
+	endWork     context.CancelFunc // of what a successor does instead
+	closers     []closer           // closed in reverse
 }
 
 type daemonOptions struct {
@@ -122,7 +124,10 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 		return nil, err
 	}
 	d.onClose("inherited sockets", d.inherited.Close)
-	d.proxy = proxy.New(proxy.Options{Logger: d.log.Named("proxy"), OnConnectError: d.connectFailed, OnOutage: d.outageChanged})
+	if d.room, err = divideDescriptors(); err != nil {
+		return nil, err
+	}
+	d.proxy = proxy.New(proxy.Options{Logger: d.log.Named("proxy"), OnConnectError: d.connectFailed, OnOutage: d.outageChanged, SlotRoom: d.room.slots})
 	d.sampler = newSampler(d.proxy.Stats)
 	d.events = switcher.NewBroker()
 	d.watches = &watches{onChange: d.healthChanged, byPlace: map[place]*watch{}}
@@ -168,7 +173,7 @@ func (d *daemon) openState(o daemonOptions) error {
 	}
 	d.onClose("switcher", func() error { d.switcher.Close(); return nil })
 	d.bakes = &bakes{
-		stats: d.proxy.Stats, switcher: d.switcher, watches: d.watches, events: d.events, log: d.log.Named("bake"), actor: daemonActor("bake"),
+		stats: d.proxy.Stats, outage: d.proxy.Outage, switcher: d.switcher, watches: d.watches, events: d.events, log: d.log.Named("bake"), actor: daemonActor("bake"),
 		begun: map[place]proxy.SlotStats{}, running: map[string]*baking{},
 	}
 	return nil
@@ -224,9 +229,9 @@ func (d *daemon) run(ctx context.Context) error {
 	group, rest := errgroup.WithContext(rest)
 	d.tasks = newTasks(rest, group)
 	d.watches.tasks, d.units.tasks, d.roles.tasks, d.streams.tasks = d.tasks, d.tasks, d.tasks, d.tasks
-	// What a successor does instead.
-	work, endWork := context.WithCancel(rest)
-	defer endWork()
+	var work context.Context
+	work, d.endWork = context.WithCancel(rest)
+	defer d.endWork()
 	if !d.awaitRelease(ctx) {
 		return nil
 	}
@@ -248,7 +253,7 @@ func (d *daemon) run(ctx context.Context) error {
 	group.Go(func() error { return d.notify.Watchdog(work, d.alive) })
 	group.Go(func() error { return d.reportReady(work) })
 	group.Go(func() error { d.hearPredecessor(rest); return nil })
-	group.Go(func() error { return d.endWith(ctx, rest, endWork, endRest) })
+	group.Go(func() error { return d.endWith(ctx, rest, endRest) })
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -299,10 +304,9 @@ func (d *daemon) logStart() {
 
 // endWith waits for ctx, drains the doors and then ends the rest: the control
 // socket answers until the last request has left.
-func (d *daemon) endWith(ctx, rest context.Context, endWork, endRest context.CancelFunc) error {
+func (d *daemon) endWith(ctx, rest context.Context, endRest context.CancelFunc) error {
 	select {
 	case next := <-d.released:
-		endWork()
 		d.endBehind(next)
 		endRest()
 		return nil

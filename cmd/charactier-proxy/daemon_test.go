@@ -19,7 +19,7 @@ import (
 func TestHealthzAndReadyzTellApart(t *testing.T) {
 	address, admin := freeAddress(t), freeAddress(t)
 	nobody := freeAddress(t)
-	w := newWorld(t, "services:\n"+service("backend", address, nobody, namedSlot(t, "green"))+"admin: {listen: \""+admin+"\"}\n")
+	w := newWorld(t, "services:\n"+service("backend", address, nobody, namedSlot(t, "green"))+briefHold+"admin: {listen: \""+admin+"\"}\n")
 	await(t, "blue to be known as unhealthy", func() bool {
 		status, _, _ := get(admin, "/readyz")
 		return status == http.StatusServiceUnavailable

@@ -261,9 +261,9 @@ func (d *daemon) unitChanged(p place, unit string, before, now unitState) {
 	if before.Active != "deactivating" && now.Active == "deactivating" {
 		d.streams.stopping(p)
 	}
-	if now.Invocation != before.Invocation && before.Invocation != "" && now.up() {
+	if before.Active != "" && now.up() && (!before.up() || now.Invocation != before.Invocation) {
 		d.roles.restarted(p)
-		d.proxy.Went(p.service, string(p.slot))
+		d.wentAway(p)
 	}
 	d.roles.nudge()
 	if before.Active != "" && before.Active != now.Active {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"charactier-proxy/proxy"
 	"charactier-proxy/switcher"
 	"charactier-proxy/switcher/control"
 )
@@ -70,7 +71,7 @@ func TestABakeSeesASlotThatRefuses(t *testing.T) {
 	green := newSickSlot(t, 0)
 	w, _ := bakeWorld(t, newSickSlot(t, 0), green)
 	rec := w.mustBake(control.SwitchRequest{Bake: time.Minute})
-	green.refuse()
+	green.refuse() // at once, so that there are no samples but those who wait
 	got := w.verdict(rec.ID)
 	if got.Verdict != switcher.BakeFailed || got.Returned == "" {
 		t.Errorf("the bake is %+v", got)
@@ -82,6 +83,30 @@ func TestABakeSeesASlotThatRefuses(t *testing.T) {
 	for _, slot := range s.Slots {
 		if slot.ByClass["5xx"] > 0 {
 			t.Errorf("clients of %s saw %v, %v", slot.Name, slot.ByClass, slot.ByCause)
+		}
+	}
+}
+
+func TestASlotThatBakesMayNotRefuseForLong(t *testing.T) {
+	p := place{"backend", switcher.Green}
+	long := proxy.Outage{Slot: "green", Since: time.Now().Add(-refusedTooLong), Waiting: 1}
+	for name, tt := range map[string]struct {
+		change func(*proxy.Outage)
+		lasts  bool
+		want   bool
+	}{
+		"for long":              {func(*proxy.Outage) {}, true, true},
+		"not any more":          {func(*proxy.Outage) {}, false, false},
+		"for a moment":          {func(o *proxy.Outage) { o.Since = time.Now() }, true, false},
+		"and nobody waits":      {func(o *proxy.Outage) { o.Waiting = 0 }, true, false},
+		"but it is another one": {func(o *proxy.Outage) { o.Slot = "blue" }, true, false},
+	} {
+		o := long
+		tt.change(&o)
+		b := &bakes{outage: func(string) (proxy.Outage, bool) { return o, tt.lasts }}
+		r := &baking{place: p}
+		if got := b.refuses(r); got != tt.want || got != strings.HasPrefix(r.text, "green takes no connections for 3s") {
+			t.Errorf("%s: %v, %q", name, got, r.text)
 		}
 	}
 }

@@ -22,10 +22,32 @@ func (d *daemon) Stopping(ctx context.Context, r control.StoppingRequest, _ swit
 			}
 			ctx, cancel := context.WithTimeout(ctx, stoppingWait)
 			defer cancel()
-			result := control.StoppingResult{Service: name, Slot: switcher.Slot(slot)}
-			result.Left, result.Active = d.proxy.Stopping(ctx, name, slot)
+			p := place{name, switcher.Slot(slot)}
+			result := control.StoppingResult{Service: p.service, Slot: p.slot}
+			result.Left, result.Active = d.emptySlot(ctx, p)
 			return result, nil
 		}
 	}
 	return control.StoppingResult{}, nil
+}
+
+// emptySlot sends no more to the slot, if it is active, and waits for the answers
+// that are under way, also those of the process before this one.
+func (d *daemon) emptySlot(ctx context.Context, p place) (left int64, active bool) {
+	d.predecessor.stopping(p)
+	if left, active = d.proxy.Stopping(ctx, p.service, string(p.slot)); active {
+		left += d.predecessor.awaitAnswers(ctx, p)
+	}
+	return left, active
+}
+
+// wentAway is told that a slot has another process than before.
+func (d *daemon) wentAway(p place) {
+	d.proxy.Went(p.service, string(p.slot))
+	if !d.predecessor.isGone() {
+		d.tasks.start("going of "+p.String(), func(context.Context) error {
+			d.predecessor.went(p)
+			return nil
+		})
+	}
 }

@@ -16,7 +16,7 @@ import (
 // streams ends the event streams and WebSockets of slots that were left, once
 // their grace is over, and at once those of a slot whose unit is stopped.
 type streams struct {
-	end   func(ctx context.Context, service, slot string) proxy.StreamCount
+	end   func(context.Context, place) proxy.StreamCount
 	left  func(p place) bool // whether a slot that was left may have streams yet
 	grace func(service string) time.Duration
 	tell  func(p place, c proxy.StreamCount)
@@ -77,7 +77,7 @@ func (s *streams) awaitEnd(ctx context.Context, p place, until time.Time) {
 		case <-ctx.Done():
 			return
 		}
-		s.tell(p, s.end(ctx, p.service, string(p.slot)))
+		s.tell(p, s.end(ctx, p))
 		if !s.left(p) {
 			return
 		}
@@ -108,7 +108,7 @@ func (s *streams) until(p place) time.Time {
 // that waits for its streams then waits for nothing.
 func (s *streams) stopping(p place) {
 	s.tasks.start("streams of stopping "+p.String(), func(ctx context.Context) error {
-		s.tell(p, s.end(ctx, p.service, string(p.slot)))
+		s.tell(p, s.end(ctx, p))
 		return nil
 	})
 }
@@ -116,7 +116,7 @@ func (s *streams) stopping(p place) {
 // newStreams is what ends streams for the daemon.
 func (d *daemon) newStreams() *streams {
 	return &streams{
-		end: d.proxy.EndStreams,
+		end: d.endStreams,
 		left: func(p place) bool {
 			return d.proxy.Stats()[p.service][string(p.slot)].Draining > 0
 		},
@@ -128,6 +128,19 @@ func (d *daemon) newStreams() *streams {
 		},
 		tell: d.tellStreams, leaving: map[place]*leaving{},
 	}
+}
+
+// endStreams ends the streams of a slot, also those of the process before this one.
+func (d *daemon) endStreams(ctx context.Context, p place) proxy.StreamCount {
+	theirs := make(chan proxy.StreamCount, 1)
+	go func() { theirs <- d.predecessor.endStreams(ctx, p) }()
+	ours := d.endOwnStreams(ctx, p)
+	t := <-theirs
+	return proxy.StreamCount{Ended: ours.Ended + t.Ended, Cut: ours.Cut + t.Cut, Left: ours.Left + t.Left}
+}
+
+func (d *daemon) endOwnStreams(ctx context.Context, p place) proxy.StreamCount {
+	return d.proxy.EndStreams(ctx, p.service, string(p.slot))
 }
 
 // tellStreams publishes what became of a slot's streams.
@@ -163,7 +176,7 @@ func (d *daemon) EndStreams(ctx context.Context, r control.EndStreamsRequest, _ 
 		return control.EndStreamsResult{}, fmt.Errorf("%w: %s of %s is active, so that its streams would come back to it", control.ErrBadRequest, r.Slot, r.Service)
 	}
 	p := place{r.Service, r.Slot}
-	c := d.proxy.EndStreams(ctx, r.Service, string(r.Slot))
+	c := d.endStreams(ctx, p)
 	d.tellStreams(p, c)
 	return control.EndStreamsResult{Ended: c.Ended, Cut: c.Cut, Left: c.Left}, nil
 }

@@ -35,10 +35,10 @@ func newGraces(ctx context.Context, grace time.Duration) (*graces, *errgroup.Gro
 	begun := time.Now()
 	g := &graces{open: map[place]int{}}
 	g.streams = &streams{
-		end: func(_ context.Context, service, slot string) proxy.StreamCount {
+		end: func(_ context.Context, p place) proxy.StreamCount {
 			g.mu.Lock()
 			defer g.mu.Unlock()
-			g.ended = append(g.ended, fmt.Sprintf("%s/%s after %v", service, slot, time.Since(begun)))
+			g.ended = append(g.ended, fmt.Sprintf("%s/%s after %v", p.service, p.slot, time.Since(begun)))
 			return proxy.StreamCount{}
 		},
 		left: func(p place) bool {

@@ -34,7 +34,8 @@ import (
 //	released                          ->
 //	                                       is in charge: control socket, bakes, roles
 //	connections, as they become idle  ->
-//	                                  <-   swap, hold, release, open
+//	                                  <-   swap, hold, release, stopping, went,
+//	                                       end streams, open
 //	ends once its requests have left
 //
 // Up to "released" the old one can have the new one killed and be in charge as
@@ -53,6 +54,10 @@ const (
 	askHold     = "hold"
 	askRelease  = "release"
 	askOpen     = "open"
+	askStopping = "stopping"
+	askWent     = "went"
+	askEnd      = "end streams"
+	askEnded    = "streams ended"
 )
 
 // How long the successor may take to prove itself, to take over, and to end after
@@ -108,7 +113,6 @@ func (d *daemon) Upgrade(ctx context.Context, r control.UpgradeRequest, by switc
 	if d.stopping.Load() {
 		return switcher.Record{}, fmt.Errorf("%w: %w", switcher.ErrAborted, errStopping)
 	}
-	d.bakes.noteAll(ctx)
 	u, ctx, err := d.switcher.BeginUpgrade(ctx, switcher.Request{Actor: by, Reason: r.Reason})
 	if err != nil {
 		return switcher.Record{}, err
@@ -151,6 +155,7 @@ func (d *daemon) succeed(ctx context.Context, u *switcher.Upgrade) (_ *handover.
 		return nil, err
 	}
 	u.Versions(version, about.Version)
+	d.bakes.noteAll(ctx, u.NoteBakes)
 	if err := u.Freeze(ctx); err != nil {
 		return nil, err
 	}
@@ -262,6 +267,7 @@ func (d *daemon) release(next *handover.Successor, u *switcher.Upgrade) {
 		d.log.Error("telling systemd of its new main process", zap.Error(err))
 	}
 	d.stopping.Store(true)
+	d.endWork() // before it is refused, which would look like a failure
 	for _, o := range d.doors.all() {
 		o.leave(next)
 	}

@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -25,7 +25,7 @@ func (d *daemon) endBehind(next *handover.Successor) {
 	followed := make(chan struct{})
 	go func() {
 		defer close(followed)
-		(&follower{proxy: d.proxy, log: d.log, retired: map[int]*proxy.Retired{}}).follow(next.Conn)
+		d.newFollower().follow(next.Conn)
 	}()
 	left := make(chan struct{})
 	go func() {
@@ -48,7 +48,17 @@ func (d *daemon) endBehind(next *handover.Successor) {
 type follower struct {
 	proxy   *proxy.Proxy
 	log     *zap.Logger
-	retired map[int]*proxy.Retired // by number of the swap
+	end     func(context.Context, place) proxy.StreamCount
+	retired map[int]*proxy.Retired         // by number of the swap
+	endings map[int]chan proxy.StreamCount // by number of the order
+	ending  sync.WaitGroup
+}
+
+func (d *daemon) newFollower() *follower {
+	return &follower{
+		proxy: d.proxy, log: d.log, end: d.endOwnStreams,
+		retired: map[int]*proxy.Retired{}, endings: map[int]chan proxy.StreamCount{},
+	}
 }
 
 // order is what the process in charge has its predecessor do.
@@ -56,17 +66,25 @@ type order struct {
 	N        int               `json:"n"`
 	To       map[string]string `json:"to,omitempty"`
 	Services []string          `json:"services,omitempty"`
-	Swap     int               `json:"swap,omitempty"` // whose requests are asked for; 0: all that are open
+	Service  string            `json:"service,omitempty"` // of the one slot that is meant
+	Slot     switcher.Slot     `json:"slot,omitempty"`
+	// Of is the number of the order that is asked about: the swap whose requests
+	// are, or 0 for all that are open; the end of streams.
+	Of int `json:"of,omitempty"`
 }
 
 type reply struct {
 	N      int                   `json:"n"`
 	Error  string                `json:"error,omitempty"`
 	Counts []switcher.DrainCount `json:"counts,omitempty"`
+	Ended  *proxy.StreamCount    `json:"ended,omitempty"` // nil while streams are being ended
 }
 
 // follow does as it is told until the connection ends.
 func (f *follower) follow(c *handover.Conn) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer f.ending.Wait()
+	defer cancel()
 	for {
 		m, err := c.Receive()
 		if err != nil {
@@ -78,7 +96,7 @@ func (f *follower) follow(c *handover.Conn) {
 			f.log.Warn("following the new process", zap.Error(err))
 			continue
 		}
-		a, err := f.obey(m.Kind, o)
+		a, err := f.obey(ctx, m.Kind, o)
 		if a.N = o.N; err != nil {
 			a.Error = err.Error()
 		}
@@ -88,7 +106,7 @@ func (f *follower) follow(c *handover.Conn) {
 	}
 }
 
-func (f *follower) obey(kind string, o order) (reply, error) {
+func (f *follower) obey(ctx context.Context, kind string, o order) (reply, error) {
 	switch kind {
 	case askSwap:
 		retired, err := f.proxy.Swap(f.known(o.To))
@@ -102,10 +120,24 @@ func (f *follower) obey(kind string, o order) (reply, error) {
 	case askRelease:
 		f.proxy.Release(o.Services...)
 	case askOpen:
-		if retired := f.retired[o.Swap]; retired != nil {
+		if retired := f.retired[o.Of]; retired != nil {
 			return reply{Counts: countsOf(retired)}, nil
 		}
 		return reply{Counts: openNow(f.proxy)}, nil
+	case askStopping:
+		f.proxy.Stopping(over(), o.Service, string(o.Slot)) // who asks waits
+	case askWent:
+		f.proxy.Went(o.Service, string(o.Slot))
+	case askEnd:
+		ended := make(chan proxy.StreamCount, 1)
+		f.endings[o.N] = ended
+		f.ending.Go(func() { ended <- f.end(ctx, place{o.Service, o.Slot}) })
+	case askEnded:
+		select {
+		case c := <-f.endings[o.Of]:
+			return reply{Ended: &c}, nil
+		default:
+		}
 	default:
 		return reply{}, fmt.Errorf("%q is not known here", kind)
 	}
@@ -126,9 +158,7 @@ func (f *follower) known(to map[string]string) map[string]string {
 
 // countsOf asks what is left of a swap, without waiting.
 func countsOf(r *proxy.Retired) []switcher.DrainCount {
-	now, cancel := context.WithCancelCause(context.Background())
-	cancel(errors.New("now"))
-	counts, _ := r.Drain(now)
+	counts, _ := r.Drain(over())
 	out := make([]switcher.DrainCount, len(counts))
 	for i, c := range counts {
 		out[i] = switcher.DrainCount{
@@ -136,6 +166,13 @@ func countsOf(r *proxy.Retired) []switcher.DrainCount {
 		}
 	}
 	return out
+}
+
+// over is a context for who wants to know how things are, and waits for nothing.
+func over() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
 }
 
 // openNow are all requests and streams, by slot. Moved are those on slots that

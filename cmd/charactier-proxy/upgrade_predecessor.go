@@ -258,7 +258,7 @@ func (l led) Swap(to map[string]switcher.Slot) (switcher.Drain, error) {
 		if err == nil {
 			theirs, err = l.old.drain(ctx, a)
 		} else {
-			theirs = l.old.have(askOpen, order{Swap: a.N}).Counts
+			theirs = l.old.have(askOpen, order{Of: a.N}).Counts
 		}
 		return addCounts(counts, theirs, a.Counts), err
 	}, nil
@@ -267,21 +267,15 @@ func (l led) Swap(to map[string]switcher.Slot) (switcher.Drain, error) {
 // drain waits until the predecessor has no request left of those that a swap
 // moved away from.
 func (p *predecessor) drain(ctx context.Context, swap reply) ([]switcher.DrainCount, error) {
-	const lookAgain = 20 * time.Millisecond
-	tick := time.NewTicker(lookAgain)
-	defer tick.Stop()
 	for {
-		counts, open := p.have(askOpen, order{Swap: swap.N}).Counts, int64(0)
+		counts, open := p.have(askOpen, order{Of: swap.N}).Counts, int64(0)
 		for _, c := range counts {
 			open += c.OpenRequests
 		}
 		if open == 0 {
 			return counts, nil
 		}
-		select {
-		case <-tick.C:
-		case <-p.gone:
-		case <-ctx.Done():
+		if !p.pause(ctx) && ctx.Err() != nil {
 			return counts, context.Cause(ctx)
 		}
 	}

@@ -66,6 +66,9 @@ func (e *env) recordLine(r switcher.Record) string {
 	if what := e.movesText(r.Moves, r.Services); what != "" {
 		line += " " + what
 	}
+	if r.ToVersion != "" {
+		line += " " + clean(r.FromVersion) + " -> " + clean(r.ToVersion)
+	}
 	if r.Forced {
 		line += " " + e.paint(yellow, "forced")
 	}

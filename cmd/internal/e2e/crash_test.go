@@ -16,17 +16,17 @@ import (
 )
 
 // TestAKilledSlotIsReportedAndLeft kills the active slot: clients get an answer
-// that they can read, the operator sees why, and a switch mends it.
+// that they can read once they have waited in vain, the operator sees why, and a switch mends it.
 func TestAKilledSlotIsReportedAndLeft(t *testing.T) {
 	blue, green := startSlot(t, "blue"), startSlot(t, "green")
-	d := startDaemon(t, blue.addr, green.addr)
+	d := startDaemon(t, blue.addr, green.addr, "hold: {time: 100ms}")
 	s := site{T: t, base: d.addr}
 	s.get("/api/v1/echo") // leaves an idle connection to the slot that dies
 
 	blue.kill()
 	resp, body := s.do("POST", "/api/v1/orders", `{"id":"a"}`, "X-Request-Id", "a",
 		"Content-Type", "application/json", "Accept", "application/json")
-	if resp.StatusCode != http.StatusBadGateway || resp.Header.Get("X-Charactier-Proxy-Error") == "" ||
+	if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("X-Charactier-Proxy-Error") == "" ||
 		!strings.HasPrefix(resp.Header.Get("Content-Type"), "application/problem+json") || !json.Valid(body) {
 		t.Errorf("got %s, %v, %s", resp.Status, resp.Header, body)
 	}
