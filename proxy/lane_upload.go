@@ -56,8 +56,9 @@ func (l *laneConn) beginBody() bool {
 func (l *laneConn) beginChunks() bool {
 	x, w := &l.work.laneExchange, l.work
 	x.up.used, x.up.chunks.AnyTrailer = true, true
-	n := copy(w.answer[chunkHeadRoom:], w.in[x.head:l.have])
-	framed, size, err := x.up.reframe(w.answer[:], n)
+	x.buf = takeRoom()
+	n := copy(x.buf[chunkHeadRoom:], w.in[x.head:l.have])
+	framed, size, err := x.up.reframe(x.buf, n)
 	if err != nil {
 		return false
 	}
@@ -254,7 +255,7 @@ func bodyFault(err error) error {
 
 // readHead reads what comes of the answer's head, for which the slot has its time
 // from when the request was sent, or could be sent no further.
-func (l *laneConn) readHead(b []byte) (int, error) {
+func (l *laneConn) readHead(from int) (int, error) {
 	const op = "waiting for the answer"
 	x := &l.work.laneExchange
 	limit := x.slots.headerTimeout
@@ -263,7 +264,7 @@ func (l *laneConn) readHead(b []byte) (int, error) {
 		if limit > 0 {
 			look = min(look, limit)
 		}
-		n, err := l.readSlot(b, op, causeHeaderTimeout, time.Now(), look)
+		n, err := l.readSlot(from, 0, op, causeHeaderTimeout, time.Now(), look)
 		if err == nil || !isTimeout(err) {
 			return n, err
 		}
@@ -271,7 +272,7 @@ func (l *laneConn) readHead(b []byte) (int, error) {
 	if x.up.started {
 		x.sentAt = x.up.endedAt
 	}
-	return l.readSlot(b, op, causeHeaderTimeout, x.sentAt, limit)
+	return l.readSlot(from, 0, op, causeHeaderTimeout, x.sentAt, limit)
 }
 
 // endUpload ends the goroutine, if there is one, and waits for that. One that has
