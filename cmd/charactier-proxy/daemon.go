@@ -314,7 +314,11 @@ func (d *daemon) endWith(ctx, rest context.Context, endRest context.CancelFunc) 
 	case <-rest.Done():
 		return nil
 	}
-	d.stopping.Store(true)
+	if !d.stopping.CompareAndSwap(false, true) { // a successor is about to be released
+		d.endBehind(<-d.released)
+		endRest()
+		return nil
+	}
 	bound := d.startedWith.Server.ShutdownTimeout
 	d.log.Info("ending: no new connections, requests in flight may finish", zap.Duration("within", bound))
 	if err := errors.Join(d.notify.Stopping("draining"), d.notify.ExtendTimeout(bound+5*time.Second)); err != nil {

@@ -129,7 +129,7 @@ func (d *daemon) Upgrade(ctx context.Context, r control.UpgradeRequest, by switc
 }
 
 // succeed starts the successor and has it do all that can fail. On error it has
-// ended.
+// ended; otherwise we are stopping.
 func (d *daemon) succeed(ctx context.Context, u *switcher.Upgrade) (_ *handover.Successor, err error) {
 	path, err := d.program()
 	if err != nil {
@@ -163,7 +163,15 @@ func (d *daemon) succeed(ctx context.Context, u *switcher.Upgrade) (_ *handover.
 	if err := d.sayTake(next, take{u.Record()}); err != nil {
 		return nil, err
 	}
-	return next, expect(context.WithoutCancel(ctx), next.Conn, takeTime, sayServing, nil)
+	if err := expect(context.WithoutCancel(ctx), next.Conn, takeTime, sayServing, nil); err != nil {
+		return nil, err
+	}
+	// Who was told to stop meanwhile leaves nobody behind: whoever stops us waits for
+	// us alone.
+	if !d.stopping.CompareAndSwap(false, true) {
+		return nil, errStopping
+	}
+	return next, nil
 }
 
 // endSuccessor sees to it that the successor does nothing any more, and adds to
@@ -266,7 +274,6 @@ func (d *daemon) release(next *handover.Successor, u *switcher.Upgrade) {
 	if err := d.notify.MainPID(next.PID); err != nil {
 		d.log.Error("telling systemd of its new main process", zap.Error(err))
 	}
-	d.stopping.Store(true)
 	d.endWork() // before it is refused, which would look like a failure
 	for _, o := range d.doors.all() {
 		o.leave(next)

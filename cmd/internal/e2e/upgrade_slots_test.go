@@ -2,9 +2,12 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -54,19 +57,11 @@ func TestAStopIsPutOffForTheRequestsOfTheOldProcess(t *testing.T) {
 	if err != nil || !r.Active || r.Left != 0 {
 		t.Errorf("stopping: %+v, %v", r, err)
 	}
-	eventually(t, "the slow request is answered", func() error {
-		select {
-		case body := <-answered:
-			if !strings.Contains(body, "blue") {
-				t.Errorf("the slow request got %s", body)
-			}
-			return nil
-		default:
-			return fmt.Errorf("not yet")
-		}
-	})
 	if left := d.slots()[switcher.Blue].InFlight; left != 0 {
-		t.Errorf("%d are in flight", left)
+		t.Errorf("the stop may come, and %d are in flight", left)
+	}
+	if body := <-answered; !strings.Contains(body, "blue") {
+		t.Errorf("the slow request got %s", body)
 	}
 }
 
@@ -126,4 +121,47 @@ func TestABakeGoesOnInTheNewProcess(t *testing.T) {
 			t.Errorf("it complains: %s", line)
 		}
 	}
+}
+
+// TestAStopDuringAnUpgradeEndsBothProcesses stops the daemon while it has a request
+// and the new program takes its time.
+func TestAStopDuringAnUpgradeEndsBothProcesses(t *testing.T) {
+	blue, green := startSlot(t, "blue"), startSlot(t, "green")
+	d := newDaemon(t, freeAddr(t), blue.addr, green.addr)
+	begun := filepath.Join(t.TempDir(), "begun")
+	late := filepath.Join(t.TempDir(), "program")
+	script := "#!/bin/sh\ntouch " + begun + "; sleep 2\nexec " + built.daemon + " \"$@\"\n"
+	if err := os.WriteFile(late, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	d.install(built.daemon)
+	d.start()
+	pid := d.pid()
+	d.install(late)
+	answered := make(chan string, 1)
+	go func() {
+		_, body := site{T: t, base: d.addr}.get("/api/v1/slow?ms=9000")
+		answered <- string(body)
+	}()
+	ended := make(chan string, 1)
+	go func() {
+		_, problems, _ := d.ctl("upgrade")
+		ended <- problems
+	}()
+	eventually(t, "the new program runs", func() error { _, err := os.Stat(begun); return err })
+	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if problems := <-ended; !strings.Contains(problems, "the daemon is stopping") {
+		t.Errorf("the upgrade says: %s", problems)
+	}
+	if body := <-answered; !strings.Contains(body, "blue") {
+		t.Errorf("the slow request got %s", body)
+	}
+	eventually(t, "nobody is in charge", func() error {
+		if _, err := d.api.Status(context.Background()); err == nil {
+			return errors.New("somebody is")
+		}
+		return nil
+	})
 }
