@@ -180,30 +180,31 @@ func (l *laneConn) uploadChunks() error {
 }
 
 // readUpload reads what the client sends of the body.
-func (l *laneConn) readUpload(b []byte) (n int, err error) {
-	err = l.waitUpload(func() (err error) {
-		n, err = l.conn.Conn.Read(b)
-		return err
-	})
-	if n > 0 {
-		return n, nil
+func (l *laneConn) readUpload(b []byte) (int, error) {
+	for since := time.Now(); ; {
+		if err := l.boundUpload(); err != nil {
+			return 0, err
+		}
+		n, err := l.conn.Conn.Read(b)
+		if n > 0 {
+			return n, nil
+		}
+		if !l.wokenEarly(err, since) {
+			return 0, bodyFault(err)
+		}
 	}
-	return 0, bodyFault(err)
 }
 
-// waitUpload reads once by the client's time. A server that stops ends the reads of
-// the connections that wait for a request, and one of them may just have brought
-// it: a read that ends before its time goes on.
-func (l *laneConn) waitUpload(read func() error) error {
+// wokenEarly reports whether a read ended before the client's time was over, and
+// has the next one set the deadline anew. A server that stops ends the reads of the
+// connections that wait for a request, and one of them may just have brought it.
+func (l *laneConn) wokenEarly(err error, since time.Time) bool {
 	span := l.work.claim.service.ProgressTimeout
-	for since := time.Now(); ; l.readBound = farPast {
-		if err := l.boundUpload(); err != nil {
-			return err
-		}
-		if err := read(); !isTimeout(err) || span > 0 && time.Since(since) >= span {
-			return err
-		}
+	if err == nil || !isTimeout(err) || span > 0 && time.Since(since) >= span {
+		return false
 	}
+	l.readBound = farPast
+	return true
 }
 
 // boundUpload grants the client the service's time, hardly more, for the next

@@ -52,10 +52,16 @@ func (p *splicePipe) close() {
 func (l *laneConn) uploadSpliced(p *splicePipe) error {
 	x := &l.work.laneExchange
 	fill, drain := p.fill, p.drain
-	for first := true; x.bodyLeft > 0; first = false {
+	since, first := time.Now(), true
+	for x.bodyLeft > 0 {
+		if err := l.boundUpload(); err != nil {
+			return err
+		}
 		p.most = int(min(x.bodyLeft, spliceFrom))
-		err := l.waitUpload(func() error { return errors.Join(l.conn.raw.Read(fill), p.err) })
+		err := errors.Join(l.conn.raw.Read(fill), p.err)
 		switch {
+		case l.wokenEarly(err, since):
+			continue
 		case err == nil && p.n == 0:
 			return bodyFault(io.EOF)
 		case first && (p.err == unix.EINVAL || p.err == unix.ENOSYS || p.err == unix.EPERM):
@@ -67,6 +73,7 @@ func (l *laneConn) uploadSpliced(p *splicePipe) error {
 		if err := x.drain(p, drain); err != nil {
 			return err
 		}
+		since, first = time.Now(), false
 	}
 	return nil
 }
