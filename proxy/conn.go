@@ -29,6 +29,7 @@ type clientConn struct {
 
 	phase atomic.Int32 // a connPhase
 	http2 atomic.Bool
+	haste haste // of its streams
 
 	// given is what the fast lane has read and left to net/http; guarded by mu.
 	given    []byte

@@ -25,6 +25,9 @@ const (
 	causeClientTooSlow cause = "client-too-slow"
 	causeHeldTooLong   cause = "held-too-long"
 	causeHoldFull      cause = "hold-full"
+	causeQueuedTooLong cause = "queued-too-long"
+	causeQueueFull     cause = "queue-full"
+	causeNoRoom        cause = "out-of-connections"
 	causeNoService     cause = "no-service"
 	causeShuttingDown  cause = "shutting-down"
 	causeStreamIdle    cause = "stream-idle"
@@ -72,13 +75,16 @@ var verdicts = map[cause]verdict{
 	causeBodyTooLarge:  {http.StatusRequestEntityTooLarge, partyClient, false, "The request's body is larger than this service takes."},
 	causeClientTooSlow: {http.StatusRequestTimeout, partyClient, false, "The rest of the request did not come in time."},
 
-	causeHeldTooLong:  {http.StatusServiceUnavailable, partyOperator, true, "The service is being switched or restarted, and that takes longer than a request is kept waiting."},
-	causeHoldFull:     {http.StatusServiceUnavailable, partyOperator, true, "The service is being switched or restarted, and too many requests are waiting for it."},
-	causeNoService:    {http.StatusServiceUnavailable, partyOperator, true, "There is no service behind this address."},
-	causeShuttingDown: {http.StatusServiceUnavailable, partyOperator, true, "The proxy is stopping and could wait no longer for this request."},
-	causeInternal:     {http.StatusBadGateway, partyProxy, false, "The proxy could not pass the request on."},
-	causeStreamIdle:   {http.StatusGatewayTimeout, partyProxy, false, "Nothing was said on this connection for too long."},
-	causeStreamCut:    {http.StatusServiceUnavailable, partyOperator, true, "The stream's slot is left or about to stop, and the stream came to no place in time where it could end without a loss."},
+	causeHeldTooLong:   {http.StatusServiceUnavailable, partyOperator, true, "The service is being switched or restarted, and that takes longer than a request is kept waiting."},
+	causeHoldFull:      {http.StatusServiceUnavailable, partyOperator, true, "The service is being switched or restarted, and too many requests are waiting for it."},
+	causeQueuedTooLong: {http.StatusServiceUnavailable, partyOperator, true, "The application has as many requests under way as it may have, and none of them ended in time."},
+	causeQueueFull:     {http.StatusServiceUnavailable, partyOperator, true, "The application has as many requests under way as it may have, and too many are waiting."},
+	causeNoRoom:        {http.StatusServiceUnavailable, partyOperator, true, "The proxy has no file descriptor or no port left for a connection to the application."},
+	causeNoService:     {http.StatusServiceUnavailable, partyOperator, true, "There is no service behind this address."},
+	causeShuttingDown:  {http.StatusServiceUnavailable, partyOperator, true, "The proxy is stopping and could wait no longer for this request."},
+	causeInternal:      {http.StatusBadGateway, partyProxy, false, "The proxy could not pass the request on."},
+	causeStreamIdle:    {http.StatusGatewayTimeout, partyProxy, false, "Nothing was said on this connection for too long."},
+	causeStreamCut:     {http.StatusServiceUnavailable, partyOperator, true, "The stream's slot is left or about to stop, and the stream came to no place in time where it could end without a loss."},
 
 	causeDown:           {http.StatusServiceUnavailable, partySlot, true, "The application does not accept connections, and that takes longer than a request is kept waiting."},
 	causeDownFull:       {http.StatusServiceUnavailable, partySlot, true, "The application does not accept connections, and too many requests are waiting for it."},

@@ -41,6 +41,8 @@ type frontOptions struct {
 	service  Service
 	settings Settings
 	server   ServerOptions
+	slots    *Room
+	onFault  func(service, slot string, err error) // of connects
 	listener net.Listener
 	park     time.Duration // 0 means the usual
 	lane     string        // empty means that of the flag
@@ -71,7 +73,7 @@ func startFront(t testing.TB, slot string, change ...func(*frontOptions)) *front
 	for _, f := range change {
 		f(&o)
 	}
-	p := New(Options{Logger: zap.New(loudCore)})
+	p := New(Options{Logger: zap.New(loudCore), SlotRoom: o.slots, OnConnectError: o.onFault})
 	active := map[string]string{o.service.Name: "blue"}
 	if _, err := p.Configure(o.settings, []Service{o.service}, active, nil); err != nil {
 		t.Fatal(err)

@@ -40,7 +40,9 @@ func newH2CTransport(s *Service, slot string, onConnectError func(service, slot 
 			return c, err
 		}
 		fault := connectError(address, err)
-		onConnectError(service, slot, fault)
+		if fault.cause.ofSlot() {
+			onConnectError(service, slot, fault)
+		}
 		return nil, fault
 	}
 	return &h2cTransport{stall: s.StreamIdleTimeout, dial: dial, Transport: &http.Transport{

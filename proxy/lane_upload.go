@@ -186,21 +186,21 @@ func (l *laneConn) readUpload(b []byte) (int, error) {
 			return 0, err
 		}
 		n, err := l.conn.Conn.Read(b)
-		if n > 0 {
+		switch {
+		case n > 0:
 			return n, nil
-		}
-		if !l.wokenEarly(err, since) {
+		case !l.wokenUp(since, err):
 			return 0, bodyFault(err)
 		}
 	}
 }
 
-// wokenEarly reports whether a read ended before the client's time was over, and
-// has the next one set the deadline anew. A server that stops ends the reads of the
-// connections that wait for a request, and one of them may just have brought it.
-func (l *laneConn) wokenEarly(err error, since time.Time) bool {
+// wokenUp reports whether a read that was begun at that time ended before its
+// time. A server that stops ends the reads of the connections that wait for a
+// request, and one of them may just have brought it: then the read goes on.
+func (l *laneConn) wokenUp(since time.Time, err error) bool {
 	span := l.work.claim.service.ProgressTimeout
-	if err == nil || !isTimeout(err) || span > 0 && time.Since(since) >= span {
+	if !isTimeout(err) || span > 0 && time.Since(since) >= span {
 		return false
 	}
 	l.readBound = farPast

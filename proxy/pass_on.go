@@ -52,7 +52,8 @@ func (s *serving) adopt(nc net.Conn, read []byte) error {
 			c.extra = true
 		}
 	}
-	s.conns[c] = struct{}{}
+	s.share.force()
+	s.enterAnyway(c)
 	c.giveBack(read)
 	s.lanes.Go(func() {
 		if s.opts.Lane == nil || c.raw == nil {

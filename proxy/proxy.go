@@ -33,6 +33,9 @@ type Options struct {
 	// connections, and when that is over: see [Outage.Until]. It must neither block
 	// nor call the proxy. Nil means nobody is told.
 	OnOutage func(Outage)
+	// SlotRoom bounds the connections of HTTP/1.1 to all slots together, shared by
+	// the services; nil means no bound.
+	SlotRoom *Room
 }
 
 // Settings are the parts of the data path that belong to no service and may
@@ -54,7 +57,8 @@ type Proxy struct {
 
 	mu       sync.Mutex // serialises those who replace the table
 	stats    map[slotKey]*slotStats
-	draining []*target // retired and not yet drained, for Stats
+	shares   map[string]*roomShare // of Options.SlotRoom, by service
+	draining []*target             // retired and not yet drained, for Stats
 }
 
 // table is one immutable generation of everything a request looks up. A single
@@ -79,7 +83,7 @@ func New(o Options) *Proxy {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
-	p := &Proxy{opts: o, stats: map[slotKey]*slotStats{}}
+	p := &Proxy{opts: o, stats: map[slotKey]*slotStats{}, shares: map[string]*roomShare{}}
 	p.table.Store(&table{})
 	p.fwd = newForwarder(p)
 	return p
@@ -145,7 +149,7 @@ func sameTargets(a, b Service) bool {
 	return reflect.DeepEqual(a, b)
 }
 
-// forgetStats drops the statistics of slots that are no more.
+// forgetStats drops the statistics, and the share of the room, of what is no more.
 func (p *Proxy) forgetStats(old, next *table) {
 	for name, was := range old.routes {
 		now := next.routes[name]
@@ -153,6 +157,10 @@ func (p *Proxy) forgetStats(old, next *table) {
 			if now == nil || now.service.Slots[slot] == "" {
 				delete(p.stats, slotKey{name, slot})
 			}
+		}
+		if now == nil {
+			p.shares[name].part()
+			delete(p.shares, name)
 		}
 	}
 }
@@ -250,7 +258,11 @@ func (p *Proxy) newTarget(s *Service, slot string) *target {
 		stats = &slotStats{open: ages{since: time.Now()}}
 		p.stats[key] = stats
 	}
-	return newTarget(s, slot, newTransport(s, slot, p.opts.OnConnectError), stats, p.opts.OnOutage)
+	way := newTransport(s, slot, p.opts.OnConnectError)
+	if way, ok := way.(*transport); ok {
+		way.share = p.shareOf(s.Name)
+	}
+	return newTarget(s, slot, way, stats, p.opts.OnOutage)
 }
 
 // claim is one request's hold on its target, with the table generation that
@@ -260,6 +272,7 @@ type claim struct {
 	service  *Service
 	settings *Settings
 	waited
+	placed bool // it has a place among those of the target's inFlight
 }
 
 // waiter is told when a claim begins to wait.
@@ -291,19 +304,28 @@ func (p *Proxy) claimAnew(ctx context.Context, service string, w waiter, had wai
 			}
 			continue
 		}
-		if !r.target.claim() {
+		c := claim{target: r.target, service: r.service, settings: &t.settings, placed: r.target.inFlight.tryEnter()}
+		if !c.placed {
+			var err error
+			if c.placed, err = r.queue(ctx, &had, w); err != nil {
+				return claim{waited: had}, err
+			}
+		}
+		if !c.placed || !p.take(&c, t) {
 			continue
 		}
-		if p.heldSince(t, service) || !had.mayPass(r.target) {
-			r.target.release()
+		if !had.mayPass(c.target) {
+			c.release()
 			continue
 		}
-		return claim{target: r.target, service: r.service, settings: &t.settings, waited: had}, nil
+		c.waited = had
+		return c, nil
 	}
 }
 
 // claimNow is claim for who cannot wait: it reports false where the service is
-// held or not there. The target may be one that takes no connections.
+// held, not there or has as many requests under way as may be. The target may be
+// one that takes no connections.
 func (p *Proxy) claimNow(service string) (claim, bool) {
 	for {
 		t := p.table.Load()
@@ -311,14 +333,13 @@ func (p *Proxy) claimNow(service string) (claim, bool) {
 		if !ok || r.hold != nil {
 			return claim{}, false
 		}
-		if !r.target.claim() {
-			continue
-		}
-		if p.heldSince(t, service) {
-			r.target.release()
+		if !r.target.inFlight.tryEnter() {
 			return claim{}, false
 		}
-		return claim{target: r.target, service: r.service, settings: &t.settings}, true
+		c := claim{target: r.target, service: r.service, settings: &t.settings, placed: true}
+		if p.take(&c, t) {
+			return c, true
+		}
 	}
 }
 

@@ -301,10 +301,14 @@ func (x *relay) bytes() (in, out int64) {
 	return n + x.tunnelIn, x.w.n + x.tunnelOut
 }
 
-// endConn prepares the end of an HTTP/1 connection that cannot be used again. A
+// endConn hangs up on an abuser of HTTP/2, and prepares the end of an HTTP/1
+// connection that cannot be used again. A
 // client of HTTP/1.0 takes the end of the connection for the end of the answer,
 // so an answer that broke off is reset.
 func (x *relay) endConn(aborted bool) {
+	if x.conn != nil && x.r.ProtoMajor == 2 && x.conn.haste.ended(x.cause == causeClientGone && x.w.status == 0) {
+		x.conn.Close() //nolint:errcheck // we hang up
+	}
 	if x.conn == nil || x.r.ProtoMajor != 1 || x.upgrade != "" {
 		return
 	}

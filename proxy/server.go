@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +39,12 @@ type ServerOptions struct {
 	// MaxConns bounds the connections that are open at once. Over it nothing is
 	// refused: the next ones wait in the kernel's queue until one has ended.
 	MaxConns int
+	// MaxConnsPerAddr bounds those of one client's address. The next one is closed.
+	// Peers on unix sockets have no address.
+	MaxConnsPerAddr int
+	// Room bounds the connections that are open at once on all servers that have
+	// it, in the manner of MaxConns; nil means no bound.
+	Room *Room
 	// MaxStreams bounds the requests that are open at once on one HTTP/2
 	// connection; 0 means 250.
 	MaxStreams int
@@ -111,6 +118,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	base, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
 	run := newServing(s, ln)
+	defer run.share.part()
 	run.base = base
 	hs := s.httpServer(base, run)
 	var standard sync.WaitGroup
@@ -214,6 +222,7 @@ type serving struct {
 	lanes    sync.WaitGroup // the goroutines of the fast lane
 	parking  *parking       // its idle connections; nil where there is none
 	room     chan struct{}  // holds one for each open connection; nil means no bound
+	share    *roomShare     // of what all servers have together; nil means no bound
 	warned   bool           // of failing accepts; belongs to accept
 
 	stopping chan struct{}
@@ -224,7 +233,8 @@ type serving struct {
 
 	mu      sync.Mutex
 	conns   map[*clientConn]struct{}
-	changed chan struct{} // closed and replaced by announce
+	peers   map[netip.Addr]int // how many of them each address has; nil means no bound
+	changed chan struct{}      // closed and replaced by announce
 }
 
 func newServing(server *Server, ln net.Listener) *serving {
@@ -237,6 +247,10 @@ func newServing(server *Server, ln net.Listener) *serving {
 	if o.MaxConns > 0 {
 		s.room = make(chan struct{}, o.MaxConns)
 	}
+	if o.MaxConnsPerAddr > 0 {
+		s.peers = map[netip.Addr]int{}
+	}
+	s.share = o.Room.join()
 	return s
 }
 
@@ -275,33 +289,6 @@ func (s *serving) onlyStreams() bool {
 	return streams > 0 && s.handling.Load() <= streams
 }
 
-// accept takes the next connection. While the server stops it accepts without
-// bound what the kernel's queue still holds.
-func (s *serving) accept() (*clientConn, error) {
-	s.takeRoom()
-	if s.isStopping() && (s.opts.KeepBacklog || s.heir.Load() != nil) {
-		return nil, net.ErrClosed // what waits is the next process's
-	}
-	nc, err := s.listener.Accept()
-	if err != nil {
-		s.leaveRoom()
-		if s.isStopping() {
-			return nil, net.ErrClosed // a timeout would be taken for a reason to try again
-		}
-		s.warnOnce(err)
-		return nil, err
-	}
-	s.warned = false
-	c := newClientConn(nc, s)
-	if s.onConn != nil {
-		s.onConn(c)
-	}
-	s.mu.Lock()
-	s.conns[c] = struct{}{}
-	s.mu.Unlock()
-	return c, nil
-}
-
 // warnOnce tells of the first of several failures in a row, such as a lack of
 // file descriptors, after which we try again.
 func (s *serving) warnOnce(err error) {
@@ -311,38 +298,11 @@ func (s *serving) warnOnce(err error) {
 	s.warned = true
 }
 
-// takeRoom waits for a place, or for the server to stop.
-func (s *serving) takeRoom() {
-	if s.room == nil {
-		return
-	}
-	select {
-	case s.room <- struct{}{}:
-		return
-	default:
-	}
-	s.paused.Add(1)
-	defer s.paused.Add(-1)
-	select {
-	case s.room <- struct{}{}:
-	case <-s.stopping:
-	}
-}
-
-func (s *serving) leaveRoom() {
-	if s.room == nil {
-		return
-	}
-	select {
-	case <-s.room:
-	default: // accepted without one, while stopping
-	}
-}
-
 // forget is told by each connection that it was closed.
 func (s *serving) forget(c *clientConn) {
 	s.mu.Lock()
 	delete(s.conns, c)
+	s.leavePeer(c)
 	s.mu.Unlock()
 	if s.parking != nil {
 		s.parking.forget(c)

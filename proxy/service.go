@@ -59,6 +59,11 @@ type Service struct {
 
 	// MaxBodyBytes bounds a request's body; a longer one is answered 413.
 	MaxBodyBytes int64
+	// MaxRequests bounds the requests, streams left out, that are under way at one
+	// slot at once. Up to QueueRequests more wait, each for up to QueueTime, and go
+	// in the order in which they came; the next is answered 503.
+	MaxRequests, QueueRequests int
+	QueueTime                  time.Duration
 	// HoldRequests bounds how many requests may wait while the service is held.
 	HoldRequests int
 	// HoldTime bounds how long each of them waits.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -28,6 +29,8 @@ var errHeadTooLarge = fmt.Errorf("the head is longer than %d bytes", maxHead)
 // pool.
 type slotConn struct {
 	net.Conn
+	share   *roomShare // what it gives back when it is closed
+	closed  atomic.Bool
 	br      *bufio.Reader // reads through slotConn.Read
 	raw     syscall.RawConn
 	look    func(fd uintptr) // lookAt, bound once so that it costs no allocation
@@ -64,18 +67,27 @@ func dialSlot(ctx context.Context, address string, timeout time.Duration) (net.C
 	return d.DialContext(ctx, "tcp", address)
 }
 
-func newSlotConn(nc net.Conn) (*slotConn, error) {
+// newSlotConn takes the connection over, with its place, also when it fails.
+func newSlotConn(nc net.Conn, share *roomShare) (*slotConn, error) {
+	c := &slotConn{Conn: nc, share: share}
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
-		return nil, errors.New("the connection is not a socket")
+		return nil, errors.Join(errors.New("the connection is not a socket"), c.Close())
 	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return nil, err
+	var err error
+	if c.raw, err = sc.SyscallConn(); err != nil {
+		return nil, errors.Join(err, c.Close())
 	}
-	c := &slotConn{Conn: nc, raw: raw}
 	c.br, c.look, c.asking.step = bufio.NewReader(c), c.lookAt, c.askStep
 	return c, nil
+}
+
+// Close gives back its place too.
+func (c *slotConn) Close() error {
+	if c.closed.CompareAndSwap(false, true) {
+		c.share.give()
+	}
+	return c.Conn.Close()
 }
 
 // begin makes c ready for one exchange.

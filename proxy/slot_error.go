@@ -35,6 +35,7 @@ const (
 func (c cause) ofSlot() bool { return strings.HasPrefix(string(c), "slot-") }
 
 // slotError is a fault of the slot, or of the way to it, met while doing op.
+// Whether it counts against the slot is the cause's to say.
 type slotError struct {
 	cause cause
 	op    string
@@ -51,20 +52,37 @@ type clientBodyError struct{ err error }
 func (e *clientBodyError) Error() string { return "reading the request's body: " + e.err.Error() }
 func (e *clientBodyError) Unwrap() error { return e.err }
 
+// errNoRoom is a connect that was not tried; see [Options.SlotRoom].
+var errNoRoom = errors.New("as many connections to slots are open as may be")
+
 // connectError gives a failed connect its cause. A unix socket that is not
 // there means the same as a port on which nobody listens, and so does one whose
 // queue is full, for which the kernel has no wait; and a listener that ends just
-// then resets what it has not accepted.
+// then resets what it has not accepted. What we lack ourselves says
+// nothing about the slot.
 func connectError(address string, err error) *slotError {
 	c := causeConnectFailed
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT),
 		errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ECONNRESET):
 		c = causeConnectRefused
+	case weLack(err):
+		c = causeNoRoom
 	case isTimeout(err):
 		c = causeConnectTimeout
 	}
 	return &slotError{cause: c, op: "connecting to " + address, err: err}
+}
+
+// weLack reports whether a connect failed for want of something of ours:
+// descriptors, memory for a socket, or a port to connect from.
+func weLack(err error) bool {
+	for _, lack := range []error{errNoRoom, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
+		if errors.Is(err, lack) {
+			return true
+		}
+	}
+	return false
 }
 
 // ioError gives a failed read or write its cause; late is the cause that a

@@ -52,16 +52,10 @@ func (p *splicePipe) close() {
 func (l *laneConn) uploadSpliced(p *splicePipe) error {
 	x := &l.work.laneExchange
 	fill, drain := p.fill, p.drain
-	since, first := time.Now(), true
-	for x.bodyLeft > 0 {
-		if err := l.boundUpload(); err != nil {
-			return err
-		}
+	for first := true; x.bodyLeft > 0; first = false {
 		p.most = int(min(x.bodyLeft, spliceFrom))
-		err := errors.Join(l.conn.raw.Read(fill), p.err)
+		err := l.fill(p, fill)
 		switch {
-		case l.wokenEarly(err, since):
-			continue
 		case err == nil && p.n == 0:
 			return bodyFault(io.EOF)
 		case first && (p.err == unix.EINVAL || p.err == unix.ENOSYS || p.err == unix.EPERM):
@@ -73,9 +67,20 @@ func (l *laneConn) uploadSpliced(p *splicePipe) error {
 		if err := x.drain(p, drain); err != nil {
 			return err
 		}
-		since, first = time.Now(), false
 	}
 	return nil
+}
+
+// fill moves into the pipe what there is from the client.
+func (l *laneConn) fill(p *splicePipe, fill func(fd uintptr) bool) error {
+	for since := time.Now(); ; {
+		if err := l.boundUpload(); err != nil {
+			return err
+		}
+		if err := errors.Join(l.conn.raw.Read(fill), p.err); err == nil || !l.wokenUp(since, err) {
+			return err
+		}
+	}
 }
 
 // drain writes to the slot what the pipe holds.

@@ -180,6 +180,15 @@ func addClaims(all map[string]map[string]SlotStats, t *target, retired bool) {
 	all[t.Service][t.Slot] = s
 }
 
+// Queued returns how many requests of a service wait for one of those under way
+// to end; see [Service.MaxRequests].
+func (p *Proxy) Queued(service string) int64 {
+	if r := p.table.Load().routes[service]; r != nil && r.target.inFlight != nil {
+		return r.target.inFlight.waiting.Load()
+	}
+	return 0
+}
+
 // Waiting returns how many requests of a service wait, in its hold or because its
 // slot takes no connections.
 func (p *Proxy) Waiting(service string) (n int64) {

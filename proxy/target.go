@@ -18,6 +18,7 @@ type target struct {
 
 	transport roundTripper
 	stats     *slotStats
+	inFlight  *inFlight // nil means no bound
 	room      *waitingRoom
 
 	// claims counts the requests that hold the target. Retiring adds
@@ -47,7 +48,7 @@ type roundTripper interface {
 func newTarget(s *Service, slot string, rt roundTripper, stats *slotStats, tell func(Outage)) *target {
 	return &target{
 		Service: s.Name, Slot: slot, Address: s.Slots[slot],
-		transport: rt, stats: stats, room: newWaitingRoom(s, slot, rt, &stats.refused, tell), changed: make(chan struct{}),
+		transport: rt, stats: stats, room: newWaitingRoom(s, slot, rt, &stats.refused, tell), inFlight: newInFlight(s), changed: make(chan struct{}),
 	}
 }
 
@@ -88,6 +89,7 @@ func (t *target) retire() {
 	t.mu.Lock()
 	t.moved, t.retired = before, time.Now()
 	t.mu.Unlock()
+	t.inFlight.retire()
 }
 
 // announce wakes those who drain t.

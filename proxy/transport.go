@@ -22,6 +22,7 @@ type transport struct {
 	stall          time.Duration
 	continueWait   time.Duration
 	onConnectError func(service, slot string, err error)
+	share          *roomShare // of the connections that all services have together; nil means no bound
 
 	pool    pool
 	buffers sync.Pool // of *bytes.Buffer, for heads and small bodies
@@ -117,14 +118,24 @@ func (t *transport) conn(ctx context.Context, fresh bool, pick func(*pool, time.
 			return c, nil
 		}
 	}
-	nc, err := dialSlot(ctx, t.address, t.connectTimeout)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		fault := connectError(t.address, err)
-		t.onConnectError(t.service, t.slot, fault)
-		return nil, fault
+	return t.dial(ctx)
+}
+
+func (t *transport) dial(ctx context.Context) (*slotConn, error) {
+	if !t.share.take() {
+		return nil, connectError(t.address, errNoRoom)
 	}
-	return newSlotConn(nc)
+	nc, err := dialSlot(ctx, t.address, t.connectTimeout)
+	if err == nil {
+		return newSlotConn(nc, t.share)
+	}
+	t.share.give()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	fault := connectError(t.address, err)
+	if fault.cause.ofSlot() {
+		t.onConnectError(t.service, t.slot, fault)
+	}
+	return nil, fault
 }

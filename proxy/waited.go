@@ -66,6 +66,10 @@ func waitCause(err error) cause {
 		return causeHoldFull
 	case errors.Is(err, errHoldTimeout):
 		return causeHeldTooLong
+	case errors.Is(err, errQueueFull):
+		return causeQueueFull
+	case errors.Is(err, errQueueTimeout):
+		return causeQueuedTooLong
 	case errors.As(err, &down):
 		return down.cause()
 	}

@@ -49,6 +49,7 @@ type daemon struct {
 	history   *switcher.FileHistory
 	switcher  *switcher.Switcher
 	proxy     *proxy.Proxy
+	room      room
 	watches   *watches
 	units     *units
 	roles     *roles
@@ -123,7 +124,10 @@ func newDaemon(ctx context.Context, o daemonOptions) (_ *daemon, err error) {
 		return nil, err
 	}
 	d.onClose("inherited sockets", d.inherited.Close)
-	d.proxy = proxy.New(proxy.Options{Logger: d.log.Named("proxy"), OnConnectError: d.connectFailed, OnOutage: d.outageChanged})
+	if d.room, err = divideDescriptors(); err != nil {
+		return nil, err
+	}
+	d.proxy = proxy.New(proxy.Options{Logger: d.log.Named("proxy"), OnConnectError: d.connectFailed, OnOutage: d.outageChanged, SlotRoom: d.room.slots})
 	d.sampler = newSampler(d.proxy.Stats)
 	d.events = switcher.NewBroker()
 	d.watches = &watches{onChange: d.healthChanged, byPlace: map[place]*watch{}}

@@ -261,7 +261,7 @@ func (d *daemon) unitChanged(p place, unit string, before, now unitState) {
 	if before.Active != "deactivating" && now.Active == "deactivating" {
 		d.streams.stopping(p)
 	}
-	if now.Invocation != before.Invocation && before.Invocation != "" && now.up() {
+	if before.Active != "" && now.up() && (!before.up() || now.Invocation != before.Invocation) {
 		d.roles.restarted(p)
 		d.wentAway(p)
 	}

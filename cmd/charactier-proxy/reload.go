@@ -205,6 +205,8 @@ func (d *daemon) startDoor(o *door) {
 		IdleTimeout:       bounds.IdleTimeout,
 		MaxHeaderBytes:    int(bounds.MaxHeader),
 		MaxConns:          bounds.MaxConnections,
+		MaxConnsPerAddr:   bounds.MaxConnectionsPerAddress,
+		Room:              d.room.clients,
 		KeepBacklog:       o.inherited,
 		IdleGrace:         idleGrace,
 		StreamGrace:       streamGrace,

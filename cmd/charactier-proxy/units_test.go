@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -268,4 +269,25 @@ func readLines(t *testing.T, name string) []string {
 	lines := strings.Split(strings.TrimSpace(string(raw)), "\n")
 	slices.Sort(lines)
 	return slices.Compact(lines)
+}
+
+// Nobody need have tried to connect while the slot was away.
+func TestAnAnnouncedStopIsOverWithTheUnitsNextRun(t *testing.T) {
+	f := newFakeSystemd(calmUnits())
+	address := freeAddress(t)
+	w := newWorldWithUnits(t, f, services(service("backend", address, namedSlot(t, "blue"), namedSlot(t, "green"))+"    hold: {time: 1h}\n"))
+	await(t, "the unit to be known", func() bool { return w.slot(switcher.Blue).Runs != nil })
+	if r, err := w.client.Stopping(t.Context(), control.StoppingRequest{Unit: blueUnit}); err != nil || !r.Active {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	for _, now := range []unitState{
+		{Active: "deactivating", Invocation: "b1"}, {Active: "inactive", Invocation: "b1"},
+		{Active: "activating", Invocation: "b2"}, {Active: "active", Invocation: "b2"},
+	} {
+		f.setUnit(blueUnit, func(s *unitState) { s.Active, s.Invocation = now.Active, now.Invocation })
+		await(t, "the unit to be "+now.Active, func() bool { return w.slot(switcher.Blue).Runs.Active == now.Active })
+	}
+	if status, body, err := get(address, "/"); status != http.StatusOK {
+		t.Errorf("got %d %s %v", status, body, err)
+	}
 }

@@ -25,7 +25,8 @@ func connContext(ctx context.Context, c net.Conn) context.Context {
 
 // gate accepts connections, learns who is there, and bounds how many there are.
 // Root and the daemon's own user have a share of their own, so that nobody can
-// lock out the one who has to repair things.
+// lock out the one who has to repair things; and no other user can take all the
+// places of the others.
 type gate struct {
 	net.Listener
 	access access
@@ -36,10 +37,11 @@ type gate struct {
 	mu     sync.Mutex
 	admins int
 	others int
+	byUser map[uint32]int // of the others; those that we do not know are not in it
 }
 
 func newGate(ln net.Listener, a access) *gate {
-	return &gate{Listener: ln, access: a, places: make(chan struct{}, maxFarewells)}
+	return &gate{Listener: ln, access: a, places: make(chan struct{}, maxFarewells), byUser: map[uint32]int{}}
 }
 
 // Accept turns away, with an answer, those for whom there is no room.
@@ -53,32 +55,46 @@ func (g *gate) Accept() (net.Conn, error) {
 		if err != nil {
 			p = peer{}
 		}
-		if count := g.enter(p); count != nil {
-			return &gateConn{Conn: c, peer: p, leave: sync.OnceFunc(func() { g.leave(count) })}, nil
+		if leave := g.enter(p); leave != nil {
+			return &gateConn{Conn: c, peer: p, leave: leave}, nil
 		}
 		g.turnAway(c)
 	}
 }
 
-// enter takes a place, and returns nil if there is none.
-func (g *gate) enter(p peer) (count *int) {
+// enter takes a place and returns what gives it back; nil if there is none.
+func (g *gate) enter(p peer) (leave func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	count, limit := &g.others, maxPeerConns
-	if p.known && (p.uid == 0 || p.uid == g.access.own) {
+	root := p.known && (p.uid == 0 || p.uid == g.access.own)
+	if root {
 		count, limit = &g.admins, maxAdminConns
 	}
-	if *count >= limit {
+	if *count >= limit || !root && p.known && g.byUser[p.uid] >= maxUserConns {
 		return nil
 	}
 	*count++
-	return count
+	if root || !p.known {
+		return sync.OnceFunc(func() { g.leave(count) })
+	}
+	g.byUser[p.uid]++
+	return sync.OnceFunc(func() { g.leaveUser(p.uid) })
 }
 
 func (g *gate) leave(count *int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	*count--
+}
+
+func (g *gate) leaveUser(uid uint32) {
+	g.leave(&g.others)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.byUser[uid]--; g.byUser[uid] <= 0 {
+		delete(g.byUser, uid)
+	}
 }
 
 // turnAway must not wait: it runs on the accepting goroutine. When even those

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -25,8 +26,15 @@ import (
 // another user's process.
 const childSocket = "CONTROL_TEST_CHILD_SOCKET"
 
+// childFlood makes that client open a thousand connections and leave them open
+// until its input ends.
+const childFlood = "CONTROL_TEST_CHILD_FLOOD"
+
 func TestMain(m *testing.M) {
 	if socket := os.Getenv(childSocket); socket != "" {
+		if os.Getenv(childFlood) != "" {
+			os.Exit(flood(socket))
+		}
 		os.Exit(child(socket))
 	}
 	goleak.VerifyTestMain(m)
@@ -38,6 +46,23 @@ func child(socket string) int {
 	_, looked := c.Status(context.Background())
 	_, changed := c.Switch(context.Background(), control.SwitchRequest{})
 	fmt.Printf("look: %s\nchange: %s\n", childResult(looked), childResult(changed))
+	return 0
+}
+
+// flood prints a line when all are open.
+func flood(socket string) int {
+	var open []net.Conn
+	for range 1000 {
+		c, err := net.Dial("unix", socket)
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		open = append(open, c)
+	}
+	fmt.Println("open")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	runtime.KeepAlive(open)
 	return 0
 }
 
@@ -64,17 +89,23 @@ func asUser(t *testing.T, socket string, groups ...uint32) string {
 		}
 		t.Skip("acting as another user needs root")
 	}
+	out, err := childAs(t, nobody, socket, groups...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("running as nobody: %v\n%s", err, out)
+	}
+	return string(out)
+}
+
+// childAs is the command that asUser runs.
+func childAs(t *testing.T, uid uint32, socket string, groups ...uint32) *exec.Cmd {
+	t.Helper()
 	exe := filepath.Join(publicDir(t), "child")
 	copyFile(t, "/proc/self/exe", exe)
 	cmd := exec.Command(exe)
 	cmd.Env = []string{childSocket + "=" + socket, "GORACE=atexit_sleep_ms=0"}
 	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody, Groups: groups}}
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("running as nobody: %v\n%s", err, out)
-	}
-	return string(out)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid, Groups: groups}}
+	return cmd
 }
 
 func copyFile(t *testing.T, from, to string) {

@@ -36,6 +36,7 @@ func defaultPatience() patience {
 const (
 	maxHeadBytes  = 16 << 10
 	maxPeerConns  = 64 // of all users but root and the daemon's own
+	maxUserConns  = 16 // of each of these
 	maxAdminConns = 64
 )
 

@@ -47,7 +47,11 @@ func (s *Service) proxyService() proxy.Service {
 		StreamCloseCode:       s.Streams.CloseCode,
 		HalfCloseGrace:        s.Timeouts.HalfClose,
 
-		MaxBodyBytes: int64(s.MaxBody),
+		MaxBodyBytes:  int64(s.MaxBody),
+		MaxRequests:   s.InFlight.Requests,
+		QueueRequests: s.InFlight.Queue,
+		QueueTime:     s.InFlight.Wait,
+
 		HoldRequests: s.Hold.Requests,
 		HoldTime:     s.Hold.Time,
 	}

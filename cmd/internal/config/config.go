@@ -34,6 +34,7 @@ type Service struct {
 	DrainTimeout           time.Duration
 	Streams                Streams
 	Hold                   Hold
+	InFlight               InFlight
 	Failover               Failover
 	MaxBody                Bytes
 	MaxIdleSlotConnections int
@@ -79,6 +80,13 @@ type Streams struct {
 type Hold struct {
 	Requests int
 	Time     time.Duration
+}
+
+// InFlight bounds the requests that are under way at one slot, and those that
+// wait for one of them to end.
+type InFlight struct {
+	Requests, Queue int
+	Wait            time.Duration
 }
 
 // Failover says whether the traffic leaves a dead slot by itself.
@@ -147,6 +155,7 @@ type Server struct {
 	HeaderTimeout, IdleTimeout time.Duration
 	MaxHeader                  Bytes
 	MaxConnections             int
+	MaxConnectionsPerAddress   int
 	ShutdownTimeout            time.Duration
 	FastLane                   bool
 }

@@ -120,6 +120,7 @@ services:
     protocol: h2c
     health: {host: backend.example, body: ok}
     max_body: 20MB
+    in_flight: {requests: 100}
 `
 
 func TestTheDataPathGetsEveryValue(t *testing.T) {
@@ -141,7 +142,7 @@ func TestTheDataPathGetsEveryValue(t *testing.T) {
 		ConnectTimeout: 3 * time.Second, ResponseHeaderTimeout: 600 * time.Second, SlotIdleTimeout: 4 * time.Second,
 		MaxIdleSlotConns: 1024, ProgressTimeout: 60 * time.Second, StreamIdleTimeout: 600 * time.Second,
 		StreamSpread: 5 * time.Second, StreamBound: 10 * time.Second, StreamCloseCode: 1012,
-		HalfCloseGrace: 10 * time.Second, MaxBodyBytes: 20e6, HoldRequests: 1000, HoldTime: 20 * time.Second,
+		HalfCloseGrace: 10 * time.Second, MaxBodyBytes: 20e6, MaxRequests: 100, QueueRequests: 1000, QueueTime: 10 * time.Second, HoldRequests: 1000, HoldTime: 20 * time.Second,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("service (-want +got):\n%s", diff)

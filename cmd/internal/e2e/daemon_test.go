@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +34,8 @@ type daemon struct {
 	// daemon opens its own.
 	passed  *net.TCPListener
 	program string // where the daemon is installed; empty: where it was built
+	// by is what starts the program and becomes it: a command and its arguments.
+	by []string
 }
 
 // startDaemon runs the daemon before two addresses; more is YAML of the
@@ -92,6 +95,9 @@ func (d *daemon) launch() {
 	cmd := exec.Command(cmp.Or(d.program, built.daemon), args...)
 	if d.passed != nil {
 		cmd = d.activated(args)
+	}
+	if d.by != nil {
+		cmd = exec.Command(d.by[0], slices.Concat(d.by[1:], []string{built.daemon}, args)...)
 	}
 	cmd.Env = append(cmd.Environ(), "GORACE=halt_on_error=1")
 	p := start(d.t, "charactier-proxy", cmd)

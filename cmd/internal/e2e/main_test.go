@@ -5,10 +5,11 @@
 // The tests named Soak are short by default; SOAK=1 makes them long (make soak),
 // SOAK_SWITCHES, SOAK_REQUESTS, SOAK_KILLS, SOAK_DEPLOY_KILLS, SOAK_DAEMON_KILLS,
 // SOAK_POWER_CUTS, SOAK_STOPS, SOAK_UPGRADES, SOAK_NGINX_UPGRADES,
-// SOAK_SYSTEMD_UPGRADES and SOAK_UPGRADE_KILLS set their size, SOAK_SEED repeats the random
+// SOAK_SYSTEMD_UPGRADES, SOAK_UPGRADE_KILLS, SOAK_CROWD, SOAK_CROWD_REQUESTS,
+// SOAK_ABUSE and SOAK_ABUSE_REQUESTS set their size, SOAK_SEED repeats the random
 // choices of one. TestChaos takes CHAOS_SEED, CHAOS_SECONDS and, for its logs,
-// CHAOS_OUT (make chaos). SOAK_NEXT=1 builds a real Next.js, and E2E_RACE=0 runs the daemon without the race detector, for
-// figures.
+// CHAOS_OUT (make chaos). SOAK_NEXT=1 builds a real Next.js, and E2E_RACE=0 runs
+// the daemon without the race detector, for figures.
 package e2e
 
 import (
