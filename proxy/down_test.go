@@ -298,8 +298,9 @@ func TestASlotThatComesAndGoesLosesNothing(t *testing.T) {
 			t.Fatalf("%s %v", res.Status, res.Header)
 		}
 	}
+	f.await("all to be accounted for", func() bool { return f.stats().InFlight == 0 })
 	if s := f.stats(); s.Unreached != rounds || s.Requests[2] != rounds {
-		t.Errorf("%+v", s)
+		t.Errorf("%d did not reach the slot, %v were answered", s.Unreached, s.Requests)
 	}
 }
 

@@ -60,17 +60,13 @@ const (
 	laneIn = 8 << 10
 	// laneOut has room for such a head and what we add to it.
 	laneOut = laneIn + 4<<10
-	// laneAnswer is how much of an answer is read at once, and its longest head.
-	laneAnswer = 32 << 10
-	// laneHeadRoom is what an answer's head may grow by on its way.
-	laneHeadRoom = 256
 )
 
-// laneWork is what one request needs. It is used again by others.
+// laneWork is what one request needs, but for an [answerRoom]. It is used again by
+// others.
 type laneWork struct {
-	in     [laneIn]byte  // the client's request, and what may have come after it
-	room   [laneOut]byte // where heads are made
-	answer [laneHeadRoom + laneAnswer]byte
+	in   [laneIn]byte  // the client's request, and what may have come after it
+	room [laneOut]byte // where heads are made
 	laneExchange
 }
 

@@ -20,7 +20,10 @@ func (l *laneConn) receive() error {
 	x.chunks.Padded = true
 	got := laneHeadRoom // up to where buf is filled
 	for {
-		n, err := x.res.Parse(x.buf[laneHeadRoom:got], x.req.Method())
+		n, err := 0, error(nil)
+		if x.buf != nil {
+			n, err = x.res.Parse(x.buf[laneHeadRoom:got], x.req.Method())
+		}
 		switch {
 		case err != nil:
 			return badAnswer(err)
@@ -32,10 +35,10 @@ func (l *laneConn) receive() error {
 			continue
 		case n > 0:
 			return l.deliver(laneHeadRoom+n, got)
-		case got == len(x.buf):
+		case x.buf != nil && got == len(x.buf):
 			x.buf = slices.Grow(x.buf, len(x.buf))[:2*len(x.buf)]
 		}
-		n, err = l.readHead(x.buf[got:])
+		n, err = l.readHead(got)
 		if err != nil {
 			return err
 		}
@@ -172,7 +175,8 @@ func (l *laneConn) relayBody() error {
 	x.lookedAt = x.readAt
 	for !x.bodyDone {
 		// The slot's time begins now: until here, the client may have kept us waiting.
-		n, err := l.readSlot(x.buf[chunkHeadRoom:len(x.buf)-(chunkRoom-chunkHeadRoom)], "reading the answer's body", causeStalled, time.Now(), x.slots.stall)
+		x.leaveRoom()
+		n, err := l.readSlot(chunkHeadRoom, chunkRoom-chunkHeadRoom, "reading the answer's body", causeStalled, time.Now(), x.slots.stall)
 		if err != nil {
 			return l.endUntilClose(err)
 		}

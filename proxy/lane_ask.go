@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"errors"
-	"io"
 	"net"
 	"os"
 
@@ -25,11 +24,10 @@ type asking struct {
 	step func(fd uintptr) bool // askStep, bound once
 
 	out     []byte // what is left of the request
-	in      []byte // where the answer goes
 	written bool   // the request, or as much of it as the socket took
 	stale   bool
 
-	got int   // of the answer, not yet taken
+	answerRead
 	err error // of writing, or of reading and not yet taken
 }
 
@@ -38,13 +36,13 @@ type asking struct {
 func (x *laneExchange) ask() error {
 	c := x.slot
 	a := &c.asking
-	*a = asking{step: a.step, out: x.request, in: x.buf[laneHeadRoom:]}
+	*a = asking{step: a.step, out: x.request, answerRead: answerRead{from: laneHeadRoom}}
 	span := firstLook
 	if limit := x.slots.headerTimeout; limit > 0 {
 		span = min(span, limit)
 	}
 	c.boundRead(x.sentAt, span)
-	err := c.raw.Read(a.step)
+	err := c.stay()
 	c.wrote = int64(len(x.request) - len(a.out))
 	switch {
 	case a.stale:
@@ -59,6 +57,15 @@ func (x *laneExchange) ask() error {
 		return ioError("waiting for the answer", causeHeaderTimeout, err)
 	}
 	return nil
+}
+
+// stay has the poller call askStep until that ends it.
+func (c *slotConn) stay() error {
+	err := c.raw.Read(c.asking.step)
+	if e, ok := err.(*net.OpError); ok {
+		e.Op = "read" // it calls it raw
+	}
+	return err
 }
 
 // askStep is called when the stay begins and whenever the socket has become
@@ -79,32 +86,6 @@ func (c *slotConn) askStep(fd uintptr) bool {
 	}
 	a.written = true
 	return len(a.out) > 0
-}
-
-// hear reads the first of the answer.
-func (c *slotConn) hear(fd uintptr) bool {
-	a := &c.asking
-	a.got, a.err = readSocket(fd, a.in)
-	switch {
-	case a.err == unix.EAGAIN:
-		a.err = nil
-		return false
-	case a.err == nil && a.got == 0:
-		a.err = io.EOF
-	case a.err != nil:
-		a.err = c.fault("read", a.err)
-	}
-	return true
-}
-
-// take reads into b, which is where ask has read to if it has.
-func (c *slotConn) take(b []byte) (int, error) {
-	if a := &c.asking; a.got > 0 || a.err != nil {
-		n, err := a.got, a.err
-		a.got, a.err = 0, nil
-		return n, err
-	}
-	return c.Conn.Read(b)
 }
 
 // fault is what net would make of a failed system call.

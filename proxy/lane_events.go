@@ -80,8 +80,8 @@ func (l *laneConn) relayEvents() error {
 	x.lookedAt = x.readAt
 	for !x.bodyDone {
 		x.events.await(x.mayEnd())
-		room := x.buf[chunkHeadRoom : len(x.buf)-(chunkRoom-chunkHeadRoom)]
-		n, err := l.readSlot(room, "reading the answer's body", causeStalled, time.Now(), x.slots.stall)
+		x.leaveRoom()
+		n, err := l.readSlot(chunkHeadRoom, chunkRoom-chunkHeadRoom, "reading the answer's body", causeStalled, time.Now(), x.slots.stall)
 		switch phase := x.events.came(); {
 		case phase == streamEnded:
 			return l.endEvents()
@@ -90,9 +90,9 @@ func (l *laneConn) relayEvents() error {
 		case err != nil:
 			return l.endUntilClose(err)
 		case phase == streamAsked && !x.events.deaf:
-			err = l.passAsked(room[:n])
+			err = l.passAsked(x.buf[chunkHeadRoom : chunkHeadRoom+n])
 		default:
-			err = l.pass(room[:n])
+			err = l.pass(x.buf[chunkHeadRoom : chunkHeadRoom+n])
 		}
 		if err != nil {
 			return err

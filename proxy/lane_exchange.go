@@ -170,6 +170,7 @@ func (x *laneExchange) reset() {
 	if x.up.used {
 		x.up.reset(x.slots)
 	}
+	x.leaveRoom()
 	x.laneState = laneState{}
 }
 
@@ -251,7 +252,7 @@ func laneCause(err error) cause {
 // still looks for an answer.
 func (l *laneConn) exchange() error {
 	x := &l.work.laneExchange
-	x.buf = l.work.answer[:]
+	x.leaveRoom() // of a first try
 	if err := l.send(); err != nil {
 		if x.slot.wrote == 0 || !takesNoMore(err) {
 			return err
@@ -263,7 +264,7 @@ func (l *laneConn) exchange() error {
 // send writes the head together with what there is of the body, then the rest as
 // it comes (P4).
 func (l *laneConn) send() error {
-	x, w := &l.work.laneExchange, l.work
+	x := &l.work.laneExchange
 	if x.sentAt = x.start; !x.slot.reused {
 		x.sentAt = time.Now() // connecting took its time, and so did the first try if this is the second
 	}
@@ -277,17 +278,18 @@ func (l *laneConn) send() error {
 		l.startUpload()
 		return nil
 	}
-	for x.bodyLeft > 0 {
-		n, err := l.readBody(w.answer[:min(int64(len(w.answer)), x.bodyLeft)])
+	for x.buf = takeRoom(); x.bodyLeft > 0; {
+		n, err := l.readBody(x.buf[:min(int64(len(x.buf)), x.bodyLeft)])
 		if err != nil {
 			return err
 		}
 		x.bodyLeft -= int64(n)
 		x.in += int64(n)
 		x.sentAt = time.Now()
-		if err := x.writeSlot(w.answer[:n], x.sentAt); err != nil {
+		if err := x.writeSlot(x.buf[:n], x.sentAt); err != nil {
 			return err
 		}
 	}
+	x.leaveRoom()
 	return nil
 }

@@ -59,6 +59,8 @@ func (l *laneConn) buildHead() {
 	}
 	dst = append(dst, "\r\n"...)
 	x.request = append(dst, x.begun...)
+	x.begun = nil
+	x.leaveRoom()
 }
 
 // appendOrigin says where the request came from, as far as it was not said.

@@ -42,8 +42,9 @@ const (
 )
 
 // readSlot reads once from the slot, which has the limit, counted from since, to
-// send something; zero means no limit.
-func (l *laneConn) readSlot(b []byte, op string, late cause, since time.Time, limit time.Duration) (int, error) {
+// send something; zero means no limit. For where it reads to see
+// [laneExchange.read].
+func (l *laneConn) readSlot(from, spare int, op string, late cause, since time.Time, limit time.Duration) (int, error) {
 	x, c, now := &l.work.laneExchange, l.work.slot, since
 	for look := firstLook; ; look = min(2*look, maxLook) {
 		span := look
@@ -51,7 +52,7 @@ func (l *laneConn) readSlot(b []byte, op string, late cause, since time.Time, li
 			span = min(span, max(0, limit-now.Sub(since)))
 		}
 		c.boundRead(now, span)
-		n, err := c.take(b)
+		n, err := x.read(from, spare)
 		if n > 0 {
 			if x.readAt = time.Now(); c.heard == 0 {
 				c.heardAt = x.readAt

@@ -56,8 +56,9 @@ func (l *laneConn) beginBody() bool {
 func (l *laneConn) beginChunks() bool {
 	x, w := &l.work.laneExchange, l.work
 	x.up.used, x.up.chunks.AnyTrailer = true, true
-	n := copy(w.answer[chunkHeadRoom:], w.in[x.head:l.have])
-	framed, size, err := x.up.reframe(w.answer[:], n)
+	x.buf = takeRoom()
+	n := copy(x.buf[chunkHeadRoom:], w.in[x.head:l.have])
+	framed, size, err := x.up.reframe(x.buf, n)
 	if err != nil {
 		return false
 	}
@@ -180,30 +181,31 @@ func (l *laneConn) uploadChunks() error {
 }
 
 // readUpload reads what the client sends of the body.
-func (l *laneConn) readUpload(b []byte) (n int, err error) {
-	err = l.waitUpload(func() (err error) {
-		n, err = l.conn.Conn.Read(b)
-		return err
-	})
-	if n > 0 {
-		return n, nil
+func (l *laneConn) readUpload(b []byte) (int, error) {
+	for since := time.Now(); ; {
+		if err := l.boundUpload(); err != nil {
+			return 0, err
+		}
+		n, err := l.conn.Conn.Read(b)
+		switch {
+		case n > 0:
+			return n, nil
+		case !l.wokenUp(since, err):
+			return 0, bodyFault(err)
+		}
 	}
-	return 0, bodyFault(err)
 }
 
-// waitUpload reads once by the client's time. A server that stops ends the reads of
-// the connections that wait for a request, and one of them may just have brought
-// it: a read that ends before its time goes on.
-func (l *laneConn) waitUpload(read func() error) error {
+// wokenUp reports whether a read that was begun at that time ended before its
+// time. A server that stops ends the reads of the connections that wait for a
+// request, and one of them may just have brought it: then the read goes on.
+func (l *laneConn) wokenUp(since time.Time, err error) bool {
 	span := l.work.claim.service.ProgressTimeout
-	for since := time.Now(); ; l.readBound = farPast {
-		if err := l.boundUpload(); err != nil {
-			return err
-		}
-		if err := read(); !isTimeout(err) || span > 0 && time.Since(since) >= span {
-			return err
-		}
+	if !isTimeout(err) || span > 0 && time.Since(since) >= span {
+		return false
 	}
+	l.readBound = farPast
+	return true
 }
 
 // boundUpload grants the client the service's time, hardly more, for the next
@@ -253,7 +255,7 @@ func bodyFault(err error) error {
 
 // readHead reads what comes of the answer's head, for which the slot has its time
 // from when the request was sent, or could be sent no further.
-func (l *laneConn) readHead(b []byte) (int, error) {
+func (l *laneConn) readHead(from int) (int, error) {
 	const op = "waiting for the answer"
 	x := &l.work.laneExchange
 	limit := x.slots.headerTimeout
@@ -262,7 +264,7 @@ func (l *laneConn) readHead(b []byte) (int, error) {
 		if limit > 0 {
 			look = min(look, limit)
 		}
-		n, err := l.readSlot(b, op, causeHeaderTimeout, time.Now(), look)
+		n, err := l.readSlot(from, 0, op, causeHeaderTimeout, time.Now(), look)
 		if err == nil || !isTimeout(err) {
 			return n, err
 		}
@@ -270,7 +272,7 @@ func (l *laneConn) readHead(b []byte) (int, error) {
 	if x.up.started {
 		x.sentAt = x.up.endedAt
 	}
-	return l.readSlot(b, op, causeHeaderTimeout, x.sentAt, limit)
+	return l.readSlot(from, 0, op, causeHeaderTimeout, x.sentAt, limit)
 }
 
 // endUpload ends the goroutine, if there is one, and waits for that. One that has

@@ -357,7 +357,7 @@ func TestAClientThatHasSentItsWholeBodyMayStopSending(t *testing.T) {
 	for taken := true; taken; {
 		c.say(chunk)
 		taken = false
-		for start := time.Now(); !taken && time.Since(start) < 100*time.Millisecond; time.Sleep(time.Millisecond) {
+		for start := time.Now(); !taken && time.Since(start) < 500*time.Millisecond; time.Sleep(time.Millisecond) {
 			taken = !f.anyConn((*clientConn).unread)
 		}
 	}

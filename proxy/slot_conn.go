@@ -31,7 +31,7 @@ type slotConn struct {
 	net.Conn
 	share   *roomShare // what it gives back when it is closed
 	closed  atomic.Bool
-	br      *bufio.Reader // reads through slotConn.Read
+	br      *bufio.Reader // reads through slotConn.Read; nil before the standard lane has used it
 	raw     syscall.RawConn
 	look    func(fd uintptr) // lookAt, bound once so that it costs no allocation
 	isQuiet bool             // what it saw
@@ -78,7 +78,7 @@ func newSlotConn(nc net.Conn, share *roomShare) (*slotConn, error) {
 	if c.raw, err = sc.SyscallConn(); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	c.br, c.look, c.asking.step = bufio.NewReader(c), c.lookAt, c.askStep
+	c.look, c.asking.step = c.lookAt, c.askStep
 	return c, nil
 }
 
@@ -95,6 +95,9 @@ func (c *slotConn) begin(stall time.Duration) {
 	c.wrote, c.heard, c.heardAt, c.readErr = 0, 0, time.Time{}, nil
 	c.headLeft, c.inBody, c.stall, c.named = maxHead, false, stall, -1
 	c.waitHook = nil
+	if c.br == nil {
+		c.br = bufio.NewReader(c)
+	}
 	c.Conn.SetDeadline(time.Time{}) //nolint:errcheck // a closed connection shows when it is used
 	c.foreign = true
 }
@@ -123,7 +126,7 @@ func (c *slotConn) boundRead(now time.Time, span time.Duration) {
 // did not close it and sent nothing. Bytes that nobody asked for would be taken
 // for the answer to the next request.
 func (c *slotConn) quiet() bool {
-	if c.br.Buffered() > 0 {
+	if c.br != nil && c.br.Buffered() > 0 {
 		return false
 	}
 	c.isQuiet = false

@@ -54,7 +54,7 @@ func (l *laneConn) uploadSpliced(p *splicePipe) error {
 	fill, drain := p.fill, p.drain
 	for first := true; x.bodyLeft > 0; first = false {
 		p.most = int(min(x.bodyLeft, spliceFrom))
-		err := l.waitUpload(func() error { return errors.Join(l.conn.raw.Read(fill), p.err) })
+		err := l.fill(p, fill)
 		switch {
 		case err == nil && p.n == 0:
 			return bodyFault(io.EOF)
@@ -69,6 +69,18 @@ func (l *laneConn) uploadSpliced(p *splicePipe) error {
 		}
 	}
 	return nil
+}
+
+// fill moves into the pipe what there is from the client.
+func (l *laneConn) fill(p *splicePipe, fill func(fd uintptr) bool) error {
+	for since := time.Now(); ; {
+		if err := l.boundUpload(); err != nil {
+			return err
+		}
+		if err := errors.Join(l.conn.raw.Read(fill), p.err); err == nil || !l.wokenUp(since, err) {
+			return err
+		}
+	}
 }
 
 // drain writes to the slot what the pipe holds.

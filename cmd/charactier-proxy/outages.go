@@ -60,11 +60,11 @@ func rounded(d time.Duration) time.Duration { return d.Round(10 * time.Milliseco
 // has found that out yet.
 func (d *daemon) outageStatus(name string, cfg *config.Service) *control.OutageStatus {
 	o, lasts := d.proxy.Outage(name)
-	if !lasts {
-		return nil
-	}
-	if probed := d.watches.status(place{name, switcher.Slot(o.Slot)}); probed.State == health.Healthy && probed.Probed.After(o.Since) {
+	if probed := d.watches.status(place{name, switcher.Slot(o.Slot)}); lasts && probed.State == health.Healthy && probed.Probed.After(o.Since) {
 		d.proxy.Reached(name, o.Slot)
+		o, lasts = d.proxy.Outage(name) // goes on where a stop was announced
+	}
+	if !lasts {
 		return nil
 	}
 	return &control.OutageStatus{

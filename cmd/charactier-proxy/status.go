@@ -73,6 +73,7 @@ func (d *daemon) serviceStatus(name string, cfg *config.Service, state switcher.
 		Held:        state.Held,
 		Outage:      d.outageStatus(name, cfg),
 		Waiting:     d.proxy.Waiting(name),
+		Queued:      d.proxy.Queued(name),
 		BadReleases: state.BadReleases,
 	}
 	if state.Bake != nil {

@@ -100,6 +100,9 @@ func (e *env) writeService(b *strings.Builder, s control.ServiceStatus) {
 	if s.Outage != nil {
 		e.writeText(b, "    %s", e.outageText(*s.Outage, s.Waiting))
 	}
+	if s.Queued > 0 {
+		e.writeText(b, "    %s: %s for one of those under way to end (in_flight.requests)", e.paint(yellow, "FULL"), plural(s.Queued, "request waits", "requests wait"))
+	}
 	if s.Bake != nil {
 		e.writeText(b, "    %s", e.bakeText(*s.Bake))
 	}

@@ -101,7 +101,7 @@ func troubled() control.Status {
 	}
 	s.Services[0].RolledBack = true
 	s.Services[0].Held = &switcher.Held{Since: noon.Add(-3 * time.Minute), Reason: "database migration", Actor: switcher.Actor{User: "alice"}}
-	s.Services[0].Waiting = 41
+	s.Services[0].Waiting, s.Services[0].Queued = 41, 12
 	s.Services = append(s.Services, control.ServiceStatus{
 		Name: "frontend", Listen: []string{"127.0.0.1:3080", "unix:/run/frontend.sock"}, Active: switcher.Blue, Since: noon,
 		Slots: []control.SlotStatus{

@@ -246,7 +246,9 @@ type ServiceStatus struct {
 	// nil while it does.
 	Outage  *OutageStatus `json:"outage,omitempty"`
 	Waiting int64         `json:"waiting"` // requests that wait, in the hold or for the slot
-	Slots   []SlotStatus  `json:"slots"`   // blue, green
+	// Queued are those above in_flight.requests, which wait for one of them to end.
+	Queued int64        `json:"queued,omitempty"`
+	Slots  []SlotStatus `json:"slots"` // blue, green
 	// Bake is that of the active slot, running or ended, or the one that returned
 	// the traffic to it (Returned is set); nil if there was none.
 	Bake *switcher.BakeResult `json:"bake,omitempty"`
