@@ -14,13 +14,13 @@ var errStopping = errors.New("the slot is about to stop")
 // waits as in an [Outage]. It waits, until ctx ends, for the answers to what the slot
 // has got already, because a process that ends may lose what it has not read yet,
 // and returns how many there are still; streams do not count. A slot that does not
-// go gets its requests after the longest time that one waits.
+// go gets its requests after half of the longest time that one waits.
 func (p *Proxy) Stopping(ctx context.Context, service, slot string) (left int64, active bool) {
 	r := p.table.Load().routes[service]
 	if r == nil || r.target.Slot != slot {
 		return 0, false
 	}
-	r.target.room.announce(errStopping, r.service.HoldTime)
+	r.target.room.announce(errStopping, r.service.HoldTime/2)
 	return r.target.awaitAnswers(ctx), true
 }
 

@@ -129,6 +129,7 @@ func (d *daemon) healthChanged(p place, s health.Status) {
 	}
 	level, logLevel, text := switcher.LevelInfo, zap.InfoLevel, p.String()+" is "+s.State.String()
 	if s.State == health.Unhealthy {
+		d.wentAway(p) // if it was to stop, that is done
 		level, logLevel, text = switcher.LevelWarn, zap.WarnLevel, text+": "+errorText(s.Err)
 	}
 	d.events.Publish(switcher.Event{Kind: "health", Service: p.service, Slot: p.slot, Level: level, Text: text})

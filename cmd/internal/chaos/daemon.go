@@ -19,6 +19,10 @@ import (
 // stopTime is server.shutdown_timeout: longer than anything that visitors do.
 const stopTime = 10 * time.Second
 
+// holdTime is hold.time: shorter than a slot may be away, so that some wait in
+// vain.
+const holdTime = 3 * time.Second
+
 // settings are what reloads change.
 type settings struct {
 	Services []serviceSettings
@@ -26,6 +30,7 @@ type settings struct {
 	Extra    string // the address of a service that comes and goes; empty: it is gone
 	Broken   bool
 	StopTime time.Duration
+	HoldTime time.Duration
 	// AccessLog is what the daemon has to say of each request.
 	AccessLog string
 }
@@ -43,7 +48,7 @@ var configTemplate = template.Must(template.New("config").Parse(`services:
       green: {address: "{{.Green}}", unit: ""}
     health: {interval: 200ms}
     timeouts: {connect: 2s, response_header: 20s}
-    hold: {time: 3s}
+    hold: {time: {{$.HoldTime}}}
     drain_timeout: 2s
 {{- end}}
 {{- with .Extra}}
@@ -148,7 +153,7 @@ func (d *daemon) configure(s settings, byLink bool) error {
 	if err != nil {
 		return err
 	}
-	s.StopTime, s.AccessLog = stopTime, d.accessLog()
+	s.StopTime, s.HoldTime, s.AccessLog = stopTime, holdTime, d.accessLog()
 	if err := errors.Join(configTemplate.Execute(f, s), f.Close()); err != nil {
 		return err
 	}

@@ -175,6 +175,9 @@ func (c *court) excused(v *visit, seen []sighting) {
 		if r.symptom != v.Symptom || r.unseen && len(seen) > 0 || r.streams && v.Kind != "events" && v.Kind != "websocket" {
 			continue
 		}
+		if v.Ended.since(v.Begun) < r.lasting {
+			continue
+		}
 		if f := c.touched(v, seen, r.faults...); f != nil {
 			c.row(f.Kind).allowed++
 			return

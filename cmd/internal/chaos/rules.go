@@ -1,5 +1,7 @@
 package chaos
 
+import "time"
+
 // symptom is what a client saw instead of a good answer. Answers with an error
 // of the proxy's own are "error " and its cause.
 type symptom string
@@ -51,6 +53,8 @@ const (
 type rule struct {
 	symptom symptom
 	faults  []faultKind
+	// lasting narrows the rule to what took that long.
+	lasting time.Duration
 	// streams narrows the rule to event streams and WebSockets, unseen to requests
 	// that never arrived.
 	streams, unseen bool
@@ -63,6 +67,7 @@ var (
 	severing = []faultKind{slotKilled, linkReset, linkCut, linkDead}
 	broken   = append([]faultKind{slotStopped, slotHung}, severing...)
 	dropping = append([]faultKind{held, linkRefused}, broken...)
+	away     = []faultKind{slotKilled, slotStopped, linkRefused, linkReset, linkDead}
 )
 
 // rules is the one table of what is allowed. What is not in it is a violation.
@@ -80,9 +85,9 @@ var rules = []rule{
 	// A request that crosses with the end of an HTTP/2 connection is behind it.
 	{symptom: turnedAway, faults: []faultKind{daemonStopped}},
 
-	// A connection that is refused is not waited for: the slot is not there.
-	{symptom: "error slot-connect-refused", faults: []faultKind{slotKilled, slotStopped, linkRefused}},
-	{symptom: "error slot-connect-failed", faults: []faultKind{slotKilled, slotStopped, linkReset, linkDead}},
+	// A slot that takes no connections is waited for, but not for ever.
+	{symptom: "error slot-down-too-long", faults: away, lasting: holdTime},
+	{symptom: "error slot-down-hold-full", faults: away},
 	{symptom: "error slot-closed-early", faults: broken},
 	{symptom: "error slot-reset", faults: broken},
 	// What waits in the queue of a listener that closes is reset.
