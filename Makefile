@@ -38,7 +38,7 @@ vet:
 # ones at the end. Those of the data path run once more, through the standard
 # lane, and without the race detector, under which pools allocate.
 unit:
-	$(GO) run $(GOTESTSUM) --format pkgname-and-test-fails -- -race -timeout 15m ./...
+	$(GO) run $(GOTESTSUM) --format pkgname-and-test-fails -- -race -timeout 18m ./...
 	$(GO) run $(GOTESTSUM) --format pkgname-and-test-fails -- -timeout 5m ./proxy -lane standard
 
 # soak runs the long forms of the end-to-end tests: a thousand switches under a
