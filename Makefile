@@ -88,7 +88,7 @@ pgo: bench-deps
 	CGO_ENABLED=0 $(GO) build -trimpath -tags profile -o bin/charactier-proxy-profile ./cmd/charactier-proxy
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/internal/bench
 	rm -rf bin/profiles && mkdir -p bin/profiles
-	CHARACTIER_PROXY_PROFILES=bin/profiles bin/bench -program bin/charactier-proxy-profile -rounds 1 -seconds $(SECONDS) -cases get,post,many,64k -out bin/profiles
+	CHARACTIER_PROXY_PROFILES=$(CURDIR)/bin/profiles bin/bench -program bin/charactier-proxy-profile -rounds 1 -seconds $(SECONDS) -cases get,post,many,64k -out bin/profiles
 	find bin/profiles -name '*.prof' -size +0 | xargs $(GO) tool pprof -proto >cmd/charactier-proxy/default.pgo
 
 # bench-deps installs what bench compares us with; without root it only says

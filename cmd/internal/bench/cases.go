@@ -38,6 +38,10 @@ func cases(o options) []benchCase {
 		closed("64k", "GET, 64 KiB", wrk{path: middlePath, connections: 64}, middleSize),
 		closed("1m", "GET, 1 MiB", wrk{path: largePath, connections: 16}, largeSize),
 		closed("many", "GET, 1,000 connections", wrk{path: smallPath, connections: 1000}, 0),
+		{
+			Case:  report.Case{Key: "crowd", Title: fmt.Sprintf("GET, 1,000 connections, %d idle", o.idle)},
+			drive: driveCrowd(wrk{path: smallPath, connections: 1000}),
+		},
 		{Case: report.Case{Key: "rate", Title: "GET at half load"}, drive: drivePace},
 		{Case: report.Case{Key: "websocket", Title: "WebSocket echo"}, echo: true, drive: driveEcho},
 		logged(closed("log", "GET with access log", wrk{path: smallPath, connections: 64}, 0)),

@@ -1,15 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os/exec"
-	"strings"
 	"time"
 
 	"charactier-proxy/cmd/internal/bench/drive"
@@ -101,48 +98,4 @@ func switches(ctx context.Context, c *control.Client, stop <-chan struct{}) (n i
 			n++
 		}
 	}
-}
-
-// idleOpen is what an idle load says when its connections are open.
-const idleOpen = "open"
-
-// idle opens connections that are idle and weighs the instance with them.
-func (w *world) idle(ctx context.Context, in *instance, connections int, settle time.Duration) (o outcome, err error) {
-	before, err := memoryOf(in.child.pid())
-	if err != nil {
-		return o, err
-	}
-	cmd := w.command(ctx, w.cores.rest, w.self, "idle", "-addr", in.addr, "-connections", fmt.Sprint(connections))
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	stdin, err1 := cmd.StdinPipe()
-	stdout, err2 := cmd.StdoutPipe()
-	if err := errors.Join(err1, err2, cmd.Start()); err != nil {
-		return o, fmt.Errorf("starting idle connections: %w", err)
-	}
-	lines := bufio.NewReader(stdout)
-	after, err := weigh(ctx, in, lines, settle)
-	stdin.Close()
-	rest, err3 := io.ReadAll(lines)
-	if err := errors.Join(err, err3, cmd.Wait()); err != nil {
-		return o, fmt.Errorf("keeping idle connections: %w\n%s", err, &stderr)
-	}
-	o.load = cpuTime(cmd)
-	n := float64(connections)
-	o.more = map[string]float64{"rss": float64(after.rss-before.rss) / n, "pss": float64(after.pss-before.pss) / n}
-	return o, json.Unmarshal(rest, &o.Result)
-}
-
-// weigh waits until the connections are open and have been idle for a while.
-func weigh(ctx context.Context, in *instance, lines *bufio.Reader, settle time.Duration) (memory, error) {
-	line, err := lines.ReadString('\n')
-	if err != nil || strings.TrimSpace(line) != idleOpen {
-		return memory{}, fmt.Errorf("waiting for the connections: %q: %w", line, err)
-	}
-	select {
-	case <-time.After(settle):
-	case <-ctx.Done():
-		return memory{}, ctx.Err()
-	}
-	return memoryOf(in.child.pid())
 }

@@ -42,7 +42,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&cases, "cases", "", "only these `CASES`, with commas between; all of them: "+strings.Join(caseKeys(), ","))
 	flags.IntVar(&o.cores, "cores", -1, "processors of each contender, the others being the load's and the slot's; 0: all are shared; -1: half of them")
 	flags.Float64Var(&o.rate, "rate", 0, "requests per second of the paced cases; 0: half of what the slowest contender reached in the case get")
-	flags.IntVar(&o.idle, "idle", 5000, "connections of the case idle")
+	flags.IntVar(&o.idle, "idle", 5000, "idle connections of the cases idle and crowd")
 	flags.StringVar(&o.out, "out", "bench-out", "the directory for the results")
 	flags.StringVar(&o.program, "program", "bin/charactier-proxy", "the `FILE` of charactier-proxy")
 	flags.Func("also", "another build of charactier-proxy, as `NAME=FILE` or NAME=FILE,YAML with further lines of its configuration; may be repeated", o.addBuild)

@@ -79,8 +79,8 @@ func (b *bench) note(c benchCase, e *entry, round int, o outcome, u usage) {
 // values are the measures of a turn.
 func (c benchCase) values(o outcome, u usage, hasCPU bool) map[string]float64 {
 	values := map[string]float64{"others": u.others(o.load)}
-	maps.Copy(values, o.more)
-	if c.fresh { // the memory is what counts
+	defer maps.Copy(values, o.more) // which knows better
+	if c.fresh {                    // the memory is what counts
 		return values
 	}
 	// At a fixed rate the number says nothing of the contender.

@@ -132,7 +132,7 @@ func (p *picture) group(title string, bars []bar) {
 		middle := p.y + barHeight/2
 		fmt.Fprintf(&p.body, `<line class="spread" x1="%.1f" y1="%g" x2="%.1f" y2="%g"/>`+"\n",
 			barsFrom+across(b.ratio.Min), middle, barsFrom+across(b.ratio.Max), middle)
-		p.text(barsFrom+max(across(b.ratio.Max), width)+6, p.y+barHeight-2, "small", fmt.Sprintf("%.2f", b.ratio.Median))
+		p.text(barsFrom+barsWidth+8, p.y+barHeight-2, "small", fmt.Sprintf("%.2f", b.ratio.Median))
 		p.y += barHeight + 2
 	}
 	p.y -= height
