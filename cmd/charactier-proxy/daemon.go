@@ -7,12 +7,10 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/signal"
 	"os/user"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -330,22 +328,6 @@ func (d *daemon) endWith(ctx, rest context.Context, endRest context.CancelFunc) 
 	d.log.Info("ended: all requests have left")
 	endRest()
 	return nil
-}
-
-// reloadOnHangup reloads at each SIGHUP until ctx ends.
-func (d *daemon) reloadOnHangup(ctx context.Context) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-	for {
-		select {
-		case <-hangup:
-			// What went wrong is logged and shown by reload itself.
-			_, _ = d.reload(ctx, daemonActor("SIGHUP"))
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 // alive is the watchdog's question: do all doors still answer?

@@ -7,8 +7,10 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"os/signal"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -301,4 +303,20 @@ func (d *daemon) watchConfig(ctx context.Context) error {
 		d.log.Error("changes of the configuration file will go unnoticed until SIGHUP", zap.String("file", d.paths.Config), zap.Error(err))
 	}
 	return nil
+}
+
+// reloadOnHangup reloads at each SIGHUP until ctx ends.
+func (d *daemon) reloadOnHangup(ctx context.Context) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-hangup:
+			// What went wrong is logged and shown by reload itself.
+			_, _ = d.reload(ctx, daemonActor("SIGHUP"))
+		case <-ctx.Done():
+			return
+		}
+	}
 }

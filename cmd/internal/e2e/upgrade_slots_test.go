@@ -69,9 +69,7 @@ func TestAStopIsPutOffForTheRequestsOfTheOldProcess(t *testing.T) {
 // that stops the slot of streams which the old process still has.
 func TestTheStreamsOfTheOldProcessAreEndedOnDemand(t *testing.T) {
 	blue, green := startSlot(t, "blue"), startSlot(t, "green")
-	d := newDaemon(t, freeAddr(t), blue.addr, green.addr, "streams: {spread: 0s}")
-	d.install(built.daemon)
-	d.start()
+	d := startInstalled(t, blue, green, "streams: {spread: 0s}")
 	t.Cleanup(d.endSuccessor)
 	answered, events := upgradeUnder(t, d, 8000, true)
 	defer events.close()
@@ -92,9 +90,7 @@ func TestTheStreamsOfTheOldProcessAreEndedOnDemand(t *testing.T) {
 // a failure.
 func TestABakeGoesOnInTheNewProcess(t *testing.T) {
 	blue, green := startSlot(t, "blue"), startSlot(t, "green")
-	d := newDaemon(t, freeAddr(t), blue.addr, green.addr)
-	d.install(built.daemon)
-	d.start()
+	d := startInstalled(t, blue, green)
 	t.Cleanup(d.endSuccessor)
 	if _, err := d.api.Switch(context.Background(), control.SwitchRequest{To: switcher.Green, Bake: time.Hour}); err != nil {
 		t.Fatal(err)

@@ -53,6 +53,15 @@ func (d *daemon) endSuccessor() {
 	})
 }
 
+// startInstalled is startDaemon with a program that can be replaced.
+func startInstalled(t *testing.T, blue, green *slot, more ...string) *daemon {
+	t.Helper()
+	d := newDaemon(t, freeAddr(t), blue.addr, green.addr, more...)
+	d.install(built.daemon)
+	d.start()
+	return d
+}
+
 // install puts the daemon's program where an upgrade finds it, and where another
 // may take its place.
 func (d *daemon) install(program string) {
@@ -75,9 +84,7 @@ func (d *daemon) install(program string) {
 func TestSoakUpgradesLoseNothing(t *testing.T) {
 	upgrades := size(t, "SOAK_UPGRADES", 10, 100)
 	blue, green := startSlot(t, "blue"), startSlot(t, "green")
-	d := newDaemon(t, freeAddr(t), blue.addr, green.addr)
-	d.install(built.daemon)
-	d.start()
+	d := startInstalled(t, blue, green)
 	t.Cleanup(d.endSuccessor)
 	first := d.pid()
 	files := openFiles(t, first)
@@ -132,9 +139,7 @@ func openFiles(t *testing.T, pid int) int {
 // fail in every way, each in the place of a good one.
 func TestAProgramThatCannotTakeOverLeavesTheOldOneInCharge(t *testing.T) {
 	blue, green := startSlot(t, "blue"), startSlot(t, "green")
-	d := newDaemon(t, freeAddr(t), blue.addr, green.addr)
-	d.install(built.daemon)
-	d.start()
+	d := startInstalled(t, blue, green)
 	pid := d.pid()
 	stop := underLoad(t, d.addr, 8)
 	for name, c := range map[string]struct{ script, want string }{
@@ -173,9 +178,7 @@ func TestAProgramThatCannotTakeOverLeavesTheOldOneInCharge(t *testing.T) {
 // process still has.
 func TestADrainAfterAnUpgradeCountsWhatTheOldProcessHas(t *testing.T) {
 	blue, green := startSlot(t, "blue"), startSlot(t, "green")
-	d := newDaemon(t, freeAddr(t), blue.addr, green.addr, "drain_timeout: 60s")
-	d.install(built.daemon)
-	d.start()
+	d := startInstalled(t, blue, green, "drain_timeout: 60s")
 	t.Cleanup(d.endSuccessor)
 	answered := make(chan string, 1)
 	go func() {
@@ -214,9 +217,7 @@ func TestADrainAfterAnUpgradeCountsWhatTheOldProcessHas(t *testing.T) {
 // upgrades, with streams among them.
 func TestSoakUpgradesBehindNginxLoseNothing(t *testing.T) {
 	blue, green := startSlot(t, "blue"), startSlot(t, "green")
-	d := newDaemon(t, freeAddr(t), blue.addr, green.addr)
-	d.install(built.daemon)
-	d.start()
+	d := startInstalled(t, blue, green)
 	t.Cleanup(d.endSuccessor)
 	n := startNginx(t, d.addr)
 	stop := underLoad(t, n.site.Listen, 16)
@@ -240,9 +241,7 @@ func TestSoakUpgradesBehindNginxLoseNothing(t *testing.T) {
 // itself: the old one ends it in time.
 func TestASuccessorThatHangsIsGivenUp(t *testing.T) {
 	blue, green := startSlot(t, "blue"), startSlot(t, "green")
-	d := newDaemon(t, freeAddr(t), blue.addr, green.addr)
-	d.install(built.daemon)
-	d.start()
+	d := startInstalled(t, blue, green)
 	pid := d.pid()
 	stop := underLoad(t, d.addr, 8)
 	fake := filepath.Join(t.TempDir(), "program")
@@ -268,9 +267,7 @@ func TestASuccessorThatHangsIsGivenUp(t *testing.T) {
 // the traffic since.
 func TestRequestsThatWaitInTheOldProcessFollowTheNewOne(t *testing.T) {
 	blue, green := startSlot(t, "blue"), startSlot(t, "green")
-	d := newDaemon(t, freeAddr(t), blue.addr, green.addr, "hold: {time: 60s}")
-	d.install(built.daemon)
-	d.start()
+	d := startInstalled(t, blue, green, "hold: {time: 60s}")
 	t.Cleanup(d.endSuccessor)
 	if _, problems, code := d.ctl("hold", "--yes"); code != control.ExitDone {
 		t.Fatalf("hold: exit %d: %s", code, problems)
@@ -308,9 +305,7 @@ func TestRequestsThatWaitInTheOldProcessFollowTheNewOne(t *testing.T) {
 // installation and the upgrade.
 func TestAnotherProgramThanTheOneThatRunsIsTold(t *testing.T) {
 	blue, green := startSlot(t, "blue"), startSlot(t, "green")
-	d := newDaemon(t, freeAddr(t), blue.addr, green.addr)
-	d.install(built.daemon)
-	d.start()
+	d := startInstalled(t, blue, green)
 	t.Cleanup(d.endSuccessor)
 	d.install(built.daemon) // the same once more
 	if out, _, _ := d.ctl("status"); strings.Contains(out, "charactier-proxyctl upgrade") {
